@@ -1,0 +1,54 @@
+# make demo: from a fresh checkout to finished experiments.  make test, make lint: for developers.
+
+PYTHON ?= python3
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+# More workers than this only compete for the ports and the disk of one machine.
+WORKERS := $(shell [ $(CORES) -gt 8 ] && echo 8 || echo $(CORES))
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint bench clean
+
+help:
+	@echo "make demo    install everything into .venv and run the quick experiments"
+	@echo "make test    the harness's own tests"
+	@echo "make lint    ruff and mypy"
+	@echo "make bench   what the harness costs, measured here"
+	@echo "make clean   remove .venv and caches; recorded runs stay"
+
+venv: .venv/installed
+
+demo: venv
+	.venv/bin/harness doctor --fetch
+	@status=0; .venv/bin/pytest experiments -m quick || status=$$?; \
+	echo; echo "The runs, each in a folder of its own (harness runs):"; \
+	.venv/bin/harness runs; exit $$status
+
+test: venv
+	.venv/bin/pytest tests -n $(WORKERS)
+
+lint: venv
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+bench: venv
+	@for script in tests/benchmarks/*.py; do \
+		[ -e "$$script" ] || continue; \
+		echo "== $$script"; PYTHONPATH=. .venv/bin/python "$$script" || exit 1; \
+	done
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last: an installation that was interrupted is begun again.
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu:" \
+			"apt-get install python3-venv" >&2; exit 1; }
+	@.venv/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[dev,targets]'
+	@touch $@

@@ -1,0 +1,187 @@
+"""The `harness` command: what it prints, and the exit codes that scripts rely on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import doctor
+from harness.cli import main
+from harness.doctor import Row
+from harness.record.folder import RunFolder
+from harness.runtime import ledger
+from harness.runtime.ledger import LeftOver
+from harness.runtime.proc import Process
+
+Output = pytest.CaptureFixture[str]
+
+
+def record(index: int, type: str, f: str, value: Any, process: int = 0) -> str:
+    line = {"index": index, "time": index * 1000, "process": process, "type": type, "f": f}
+    return json.dumps({**line, "key": "x", "value": value}) + "\n"
+
+
+WRITE = record(0, "invoke", "write", 1) + record(1, "ok", "write", 1)
+VALID = WRITE + record(2, "invoke", "read", None) + record(3, "ok", "read", 1)
+INVALID = WRITE + record(2, "invoke", "read", None) + record(3, "ok", "read", 2)
+UNKNOWN = record(0, "invoke", "write", 1) + record(1, "info", "write", 1)
+
+
+@pytest.mark.parametrize(
+    ("history", "code", "word"),
+    [(VALID, 0, "valid"), (INVALID, 1, "invalid"), (UNKNOWN, 2, "unknown")],
+)
+def test_check_tells_the_verdict_by_word_and_exit_code(
+    history: str, code: int, word: str, tmp_path: Path, capsys: Output
+) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text(history)
+    command = ["check", str(path), "--model", "cas-register", "--timeout", "5"]
+    assert main(command) == code
+    assert capsys.readouterr().out.startswith(f"linearizable(cas-register): {word}. ")
+    assert main([*command, "--json"]) == code
+    assert json.loads(capsys.readouterr().out)["result"] == word
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "said"),
+    [
+        ("no json\n", ["--model", "register"], "history.jsonl:1: this line is no record"),
+        (None, ["--model", "register"], "cannot be read"),
+        (VALID, ["--model", "queue"], "queue"),
+        (VALID, ["--model", "register", "--timeout", "-1"], "timeout must be more than zero"),
+        (VALID, ["--model", "register", "--timeout", "soon"], "invalid float value: 'soon'"),
+        (VALID, [], "the following arguments are required: --model"),
+    ],
+)
+def test_wrong_use_and_unreadable_input_exit_with_3(
+    text: str | None, arguments: list[str], said: str, tmp_path: Path, capsys: Output
+) -> None:
+    path = tmp_path / "history.jsonl"
+    if text is not None:
+        path.write_text(text)
+    assert main(["check", str(path), *arguments]) == 3
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert "Traceback" not in printed.err
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize("argv", [[], ["bogus"], ["runs", "--bogus"]])
+def test_an_unknown_command_exits_with_3(argv: list[str], capsys: Output) -> None:
+    assert main(argv) == 3
+    assert "Do: harness" in capsys.readouterr().err
+
+
+def test_help_names_every_command(capsys: Output) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(["--help"])
+    assert raised.value.code == 0
+    printed = capsys.readouterr().out
+    assert all(command in printed for command in ("doctor", "check", "runs", "cleanup"))
+
+
+@pytest.mark.parametrize(("blocks", "code"), [(False, 0), (True, 4)])
+def test_doctor_exits_with_4_if_nothing_can_run(
+    blocks: bool, code: int, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    asked = []
+
+    def examine(*, fetch: bool) -> list[Row]:
+        asked.append(fetch)
+        return [Row("Toxiproxy", "missing", get="Install it.", blocks=blocks)]
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    assert main(["doctor"]) == code
+    assert "Install it." in capsys.readouterr().out
+    assert main(["doctor", "--fetch", "--json"]) == code
+    assert json.loads(capsys.readouterr().out)["works"] is not blocks
+    assert asked == [False, True]
+
+
+def test_runs_lists_them_oldest_first_and_names_damaged_ones(
+    tmp_path: Path, capsys: Output
+) -> None:
+    def run(name: str, **identity: object) -> None:
+        folder = RunFolder(tmp_path / name)
+        folder.path.mkdir()
+        folder.write_identity(identity)
+
+    run(
+        "2-b",
+        experiment="test_b",
+        seed=8,
+        outcome="passed",
+        started="2026-01-02T03:04:05Z",
+        duration_s=20.04,
+    )
+    run("1-a", experiment="test_a", seed=7)
+    run("3-c", experiment="test_c")
+    (tmp_path / "4-d").mkdir()
+    (tmp_path / "notes.txt").touch()
+    assert main(["runs", "--runs-dir", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [
+        f"{tmp_path}/1-a  unfinished  test_a  seed 7",
+        f"{tmp_path}/2-b  passed  test_b  seed 8  started 2026-01-02T03:04:05Z  20.0 s",
+    ]
+    assert lines[2].startswith(f"{tmp_path}/3-c  damaged: ")
+    assert lines[3].startswith(f"{tmp_path}/4-d  damaged: ")
+    assert len(lines) == 4
+
+
+def test_no_runs_at_all(tmp_path: Path, capsys: Output) -> None:
+    assert main(["runs", "--runs-dir", str(tmp_path / "none")]) == 0
+    assert capsys.readouterr().out == f"There are no runs in {tmp_path}/none.\n"
+    (tmp_path / "file").touch()
+    assert main(["runs", "--runs-dir", str(tmp_path / "file")]) == 3
+
+
+LEFT = LeftOver("cluster-1", Path("/tmp/1"), 17, "run-1", False, (Process(20, 5), Process(21, 5)))
+KEPT = LeftOver("cluster-2", Path("/tmp/2"), 18, "run-2", True, ())
+
+
+def test_cleanup_removes_what_is_left_over(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    undone: list[LeftOver] = []
+
+    def undo(left_over: LeftOver) -> set[Process]:
+        undone.append(left_over)
+        return set()
+
+    monkeypatch.setattr(ledger, "find_left_over", lambda: [LEFT, KEPT])
+    monkeypatch.setattr(ledger, "undo", undo)
+    assert main(["cleanup", "--dry-run"]) == 0
+    assert undone == []
+    assert capsys.readouterr().out == (
+        "would remove cluster-1 at /tmp/1 (its harness is gone, 2 processes)\n"
+        "would remove cluster-2 at /tmp/2 (kept on purpose, 0 processes)\n"
+    )
+    assert main(["cleanup"]) == 0
+    assert undone == [LEFT, KEPT]
+    assert capsys.readouterr().out.startswith("removed cluster-1 at /tmp/1")
+    monkeypatch.setattr(ledger, "find_left_over", list)
+    assert main(["cleanup"]) == 0
+    assert capsys.readouterr().out == "Nothing is left over.\n"
+
+
+def test_cleanup_that_cannot_end_a_process_says_which(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setattr(ledger, "find_left_over", lambda: [LEFT, KEPT])
+    monkeypatch.setattr(ledger, "undo", lambda left_over: set(left_over.processes[:1]))
+    assert main(["cleanup"]) == 4
+    printed = capsys.readouterr()
+    assert "cluster-1 at /tmp/1 (its harness is gone, 2 processes): 20" in printed.err
+    assert printed.out.startswith("removed cluster-2"), "the others are removed all the same"
+
+
+def test_an_interrupt_exits_with_5(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    def interrupt() -> list[LeftOver]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ledger, "find_left_over", interrupt)
+    assert main(["cleanup"]) == 5
+    assert capsys.readouterr().err == "Interrupted.\n"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness import faults
-    from harness.experiment import experiment
+    from harness.declare import experiment
     from harness.parts import Part
     from harness.target import Node, Target
     from harness.units import milliseconds, minutes, seconds
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "experiment": "harness.experiment",
+    "experiment": "harness.declare",
     "Part": "harness.parts",
     "Node": "harness.target",
     "Target": "harness.target",

@@ -1,0 +1,407 @@
+"""The engine: one run from its plan to its history (DESIGN: "One run").
+
+    cluster up ─► steady? ─► workload + nemesis ─► heal all ─► steady again? ─► final reads ─► down
+
+`Run` holds what a run needs and writes its folder. `carry_out` is a declared experiment;
+step-by-step experiments use the same `Run` and call its parts themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import platform
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from harness.check.verdict import Check, Result, Verdict
+from harness.cluster import Cluster
+from harness.declare import Experiment
+from harness.errors import AbortedError, BrokenError, HarnessError, UsageError
+from harness.history import History, Phase
+from harness.nemesis import Nemesis
+from harness.parts import TOXIPROXY, Part, find
+from harness.plan import Plan
+from harness.record.bite import Bite, bites
+from harness.record.folder import RunFolder, write_json
+from harness.record.journal import Journal, Listener
+from harness.record.recorder import Recorder
+from harness.runtime import NodeExit, resources
+from harness.runtime.process import ProcessRuntime
+from harness.workload.drive import Drive, Endpoint
+
+Outcome: TypeAlias = Literal["passed", "failed", "unknown", "unsteady", "aborted", "broken"]
+
+VERDICTS_SCHEMA = 1
+PROGRESS_INTERVAL_S = 0.5
+
+
+@dataclass
+class Run:
+    """One run: its plan, its folder, what it recorded, and how it ended."""
+
+    experiment: Experiment
+    plan: Plan
+    folder: RunFolder
+    replay_command: str
+    listeners: list[Listener] = field(default_factory=list)
+    keep_failed: bool = False
+    outcome: Outcome | None = None
+    reason: str = ""
+    verdicts: list[tuple[Verdict, Result]] = field(default_factory=list)
+    """Each verdict with the result that was expected of it."""
+    bites: list[Bite] = field(default_factory=list)
+    kept: str | None = None
+
+    def __post_init__(self) -> None:
+        self._start_ns = time.monotonic_ns()
+        self._started = datetime.now(UTC)
+        self.plan.write(self.folder.plan)
+        self.journal = Journal(self.folder.journal, self._start_ns, self.listeners)
+        self.recorder = Recorder(self.folder.history, self._start_ns)
+        self._phases: list[Phase] = []
+        self._phase: tuple[str, int] | None = None
+        self._progress: asyncio.Task[None] | None = None
+        self._resources: asyncio.Task[None] | None = None
+        self._runtime: ProcessRuntime | None = None
+        self._cluster: Cluster | None = None
+        self._nemesis: Nemesis | None = None
+        self._exits: list[str] = []
+        self._quiesced = False
+        self.ended = False
+        self._write_identity()
+
+    @property
+    def cluster(self) -> Cluster:
+        if self._cluster is None:
+            raise UsageError("The cluster of this run is not up.")
+        return self._cluster
+
+    @property
+    def nemesis(self) -> Nemesis:
+        if self._nemesis is None:
+            raise UsageError("The cluster of this run is not up.")
+        return self._nemesis
+
+    # The parts of a run
+
+    async def up(self) -> None:
+        """Start the cluster."""
+        plan = self.plan
+        self.journal.write("run", experiment=plan.experiment, seed=plan.seed, scale=plan.scale)
+        self._enter("up")
+        target = self.experiment.target
+        self._runtime = await ProcessRuntime.create(
+            target.node_names,
+            logs=self.folder.logs,
+            run_id=self.folder.path.name,
+            on_exit=self._node_exited,
+        )
+        self._cluster = await Cluster.start(target, self._runtime)
+        self._nemesis = Nemesis(self._cluster, self.journal, self.recorder)
+        for name in self._cluster.names:
+            pids = list(self._cluster.processes(name))
+            address = self._cluster.node(name).address
+            self.journal.write("node", step="started", node=name, pids=pids, address=address)
+        self._resources = asyncio.create_task(
+            resources.record(self._runtime.all_processes, self.folder.resources, self._start_ns)
+        )
+        self._progress = asyncio.create_task(self._report_progress())
+
+    async def carry_out(self) -> None:
+        """A declared experiment on the started cluster, up to the final reads.
+
+        Sets the outcome `unsteady` where a node does not answer before the faults or after them.
+        """
+        workload = self.experiment.workload
+        if workload is None:
+            raise UsageError("This experiment has no workload.", do="Add workload=registers(…).")
+        plan, recorder = self.plan, self.recorder
+        endpoints = [Endpoint(name, self.cluster.client_host(name)) for name in self.cluster.names]
+        drive = Drive(workload, self.experiment.target, endpoints, recorder, plan.seed)
+        running = asyncio.create_task(drive.run())
+        try:
+            self._enter("before")
+            silent = await self._beside(
+                running, drive.answered_since(recorder.now(), plan.before_s, plan.recovery_s)
+            )
+            if silent:
+                self._unsteady("before any fault", silent)
+                return
+            self._enter("during")
+            await self._beside(running, self._faults())
+            self._enter("after")
+            await self._beside(running, self.nemesis.heal_all())
+            healed = recorder.now()
+            down = await self._beside(running, self.cluster.wait_serving(plan.recovery_s))
+            left_s = max(0.1, plan.recovery_s - (recorder.now() - healed) / 1e9)
+            silent = down or await self._beside(running, drive.answered_since(healed, 0, left_s))
+            if silent:
+                self._unsteady("after everything was healed", silent)
+                return
+            drive.stop()
+            await running
+            self._enter("final")
+            unanswered = await drive.final_reads(plan.recovery_s)
+            if unanswered:
+                self._unsteady("in the final reads", unanswered)
+        finally:
+            running.cancel()
+            with contextlib.suppress(BaseException):
+                await running
+            await drive.close()
+
+    async def quiesce(self) -> None:
+        """Heal everything and complete the history; the cluster stays up. Does nothing twice."""
+        if self._quiesced:
+            return
+        self._quiesced = True
+        if self._progress is not None:
+            self._progress.cancel()
+        try:
+            if self._nemesis is not None:
+                await self._nemesis.heal_all()
+        finally:
+            self._enter("down")
+            if self._resources is not None:
+                self._resources.cancel()
+                await asyncio.gather(self._resources, return_exceptions=True)
+            self.recorder.flush()
+
+    async def down(self) -> None:
+        """Heal everything and end the cluster, whatever state it is in. With `keep_failed` the
+        cluster of a run that did not end well is left up. Does nothing twice."""
+        try:
+            await self.quiesce()
+        finally:
+            runtime, self._runtime = self._runtime, None
+            keep = self.keep_failed and self.outcome not in (None, "passed")
+            if runtime is not None:
+                self.kept = runtime.id if keep else None
+                closing = runtime if self._cluster is None else self._cluster
+                await closing.close(keep=keep)
+                self._enter(None)
+
+    # Judging
+
+    @property
+    def history(self) -> History:
+        """The ops recorded so far, with nodes and phases."""
+        return History(self.recorder.ops, self.plan.nodes, tuple(self._phases))
+
+    def expect(self, check: Check, *, verdict: Result = "valid") -> Verdict:
+        """Judge the history with `check`. The test fails at its end if the verdict is not the one
+        expected; all expectations are judged, whatever becomes of the first.
+
+        `verdict="invalid"` states that the flaw must be found: for targets known to have it.
+        """
+        if verdict not in ("valid", "invalid", "unknown"):
+            raise UsageError(
+                f"expect(verdict={verdict!r}): there is no such verdict.",
+                do="Give valid, invalid or unknown.",
+            )
+        found = check(self.history)
+        self.verdicts.append((found, verdict))
+        return found
+
+    def conclusion(self) -> tuple[Outcome, str]:
+        """The outcome that the verdicts give, and why. An invariant that broke counts more than
+        a cluster that was unsteady; `unknown` is never a pass."""
+        wrong = [(found, hoped) for found, hoped in self.verdicts if found.result != hoped]
+        invalid = [(found, hoped) for found, hoped in wrong if found.result != "unknown"]
+        if invalid:
+            found, hoped = invalid[0]
+            return "failed", f"{found.check}: {found.result}, expected {hoped}. {found.summary}"
+        if self.outcome is not None:
+            return self.outcome, self.reason
+        if wrong:
+            return "unknown", f"{wrong[0][0].check}: unknown. {wrong[0][0].summary}"
+        return "passed", ""
+
+    def end(self, outcome: Outcome, reason: str = "") -> None:
+        """Complete the folder with how the run ended."""
+        self.ended = True
+        self.outcome, self.reason = outcome, reason
+        self.recorder.close()
+        self.journal.write("end", outcome=outcome, reason=reason)
+        self.journal.close()
+        self.bites = bites(self.folder.journal, self.recorder.ops)
+        write_json(
+            self.folder.verdicts,
+            {
+                "schema": VERDICTS_SCHEMA,
+                "verdicts": [
+                    {**found.to_json(), "expected": hoped} for found, hoped in self.verdicts
+                ],
+            },
+        )
+        self._write_identity()
+
+    def settle(self, outcome: Outcome, reason: str) -> None:
+        """Set the outcome if none was set before: the first cause counts."""
+        if self.outcome is None:
+            self.outcome, self.reason = outcome, reason
+            self.journal.write("note", outcome=outcome, reason=reason)
+
+    # Helpers
+
+    async def _faults(self) -> None:
+        """Carry out the schedule, and fill the duration."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(self.plan.duration_s))
+            group.create_task(self.nemesis.carry_out(self.plan.faults))
+
+    async def _beside(self, running: asyncio.Task[None], work: Any) -> Any:
+        """Do `work` while the clients run; their failure is this run's failure at once."""
+        task = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait({task, running}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done() and not task.done():
+                running.result()
+                raise BrokenError("The workload ended before it was told to.")
+            return task.result()
+        except ExceptionGroup as group:
+            raise _first(group) from None
+        finally:
+            if not task.done():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await task
+
+    def _unsteady(self, when: str, silent: Sequence[str]) -> None:
+        lines = [f"{', '.join(silent)} did not answer {when} within {self.plan.recovery_s:g} s."]
+        lines += self._exits
+        for name in silent:
+            tail = self.cluster.log_tail(name, 5)
+            lines.append(f"The end of logs/{name}.log:\n{tail}" if tail else "")
+        self.settle("unsteady", "\n".join(line for line in lines if line))
+
+    def _node_exited(self, ended: NodeExit) -> None:
+        at_s = self.recorder.now() / 1e9
+        self._exits.append(
+            f"{ended.name} exited by itself at {at_s:.1f} s with status {ended.status}."
+        )
+        self.journal.write("node", step="exited", node=ended.name, status=ended.status)
+
+    def _enter(self, name: str | None) -> None:
+        now = self.recorder.now()
+        if self._phase is not None:
+            before, since = self._phase
+            self._phases.append(Phase(before, since, now))
+        self._phase = (name, now) if name else None
+        if name:
+            self.journal.write("phase", phase=name)
+
+    async def _report_progress(self) -> None:
+        last_ops = 0
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(PROGRESS_INTERVAL_S)
+            done, now = sum(self.recorder.outcomes.values()), time.monotonic()
+            self.journal.progress(
+                phase=self._phase[0] if self._phase else "",
+                faults=[site.fault.describe() for site in self.nemesis.in_force],
+                ops_per_s=round((done - last_ops) / (now - last)),
+                **self.recorder.outcomes,
+            )
+            last_ops, last = done, now
+
+    def _write_identity(self) -> None:
+        target = self.experiment.target
+        self.folder.write_identity(
+            {
+                "experiment": self.plan.experiment,
+                "seed": self.plan.seed,
+                "scale": self.plan.scale,
+                "runtime": "process",
+                "started": self._started.isoformat(timespec="seconds"),
+                "duration_s": round((time.monotonic_ns() - self._start_ns) / 1e9, 3),
+                "outcome": self.outcome,
+                "reason": self.reason,
+                "ops": dict(self.recorder.outcomes),
+                "faults": len(self.plan.faults),
+                "nodes": list(self.plan.nodes),
+                "phases": [[p.name, p.start, p.end] for p in self._phases],
+                "bites": [bite.to_json() for bite in self.bites],
+                "kept": self.kept,
+                "versions": versions(target.parts),
+                "replay": self.replay_command,
+            }
+        )
+
+
+async def perform(run: Run) -> None:
+    """A whole declared experiment: up, carry out, down. The outcome so far is left in `run`.
+
+    Infrastructure that fails ends as `broken` and is raised, after everything was taken down.
+    With `keep_failed` the cluster stays up until `run.down()`, which then knows the verdicts.
+    """
+    try:
+        await run.up()
+        await run.carry_out()
+    except asyncio.CancelledError:
+        run.settle("aborted", "Interrupted.")
+        raise
+    except AbortedError as error:
+        run.settle("aborted", str(error))
+    except Exception as error:
+        cause = _first(error)
+        run.settle("broken", str(cause))
+        raise cause from None
+    finally:
+        await uninterrupted(run.quiesce() if run.keep_failed else run.down())
+
+
+async def uninterrupted(work: Coroutine[Any, Any, None]) -> None:
+    """Finish `work` although this task is cancelled meanwhile; the cancellation follows."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError
+
+
+def _first(error: Exception) -> Exception:
+    """The first plain exception in nested groups."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def versions(parts: Sequence[Part]) -> dict[str, str | None]:
+    """The versions of everything that had a part in a run; `parts` are the target's."""
+    found: dict[str, str | None] = {
+        "harness": harness_version(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+    for part in (TOXIPROXY, *parts):
+        with contextlib.suppress(HarnessError):
+            found[part.name] = find(part).version
+    return found
+
+
+def harness_version() -> str:
+    """The version of the installed harness."""
+    try:
+        return version("chaos-harness")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def history_of(folder: Path) -> History:
+    """The recorded history of a run folder, with its nodes and phases."""
+    run = RunFolder(folder)
+    identity = run.read_identity()
+    phases = [Phase(*phase) for phase in identity.get("phases", ())]
+    return History.read(run.history, nodes=identity.get("nodes", ()), phases=phases)

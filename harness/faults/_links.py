@@ -1,0 +1,83 @@
+"""What the faults that disturb links share: which links, and how they are proved."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from harness.errors import FaultError, UsageError
+from harness.faults._base import NodeFault, Proof
+from harness.network import Effect, Link
+
+if TYPE_CHECKING:
+    from harness.nemesis import Site
+
+Where = Literal["peers", "clients", "all"]
+
+
+@dataclass(frozen=True)
+class LinkFault(NodeFault):
+    """Base of the faults that do one thing to all links of some nodes.
+
+    `links` says which: `peers` between those nodes and every other, in both directions; `clients`
+    from clients to those nodes; `all` both.
+    """
+
+    links: Where = field(default="peers", kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.links not in ("peers", "clients", "all"):
+            raise UsageError(
+                f"faults.{self.kind}: links={self.links!r} names no links.",
+                do="Give peers, clients or all.",
+            )
+
+    @abstractmethod
+    def effects(self) -> Sequence[Effect]:
+        """What is done to each of the links."""
+
+    async def inject(self, site: Site) -> None:
+        await site.resolve(self.who)
+        chosen = select(site, self.links)
+        await site.hold({link: self.effects() for link in chosen})
+
+    async def prove(self, site: Site) -> Proof:
+        return {"by": "toxiproxy", "links": len(await prove_state(site))}
+
+    async def heal(self, site: Site) -> None:
+        await site.cluster.network.release(site.id)
+
+    async def prove_healed(self, site: Site) -> Proof:
+        return {"by": "toxiproxy", "links": len(await prove_state(site))}
+
+
+def select(site: Site, where: Where) -> list[Link]:
+    """The links of `site.nodes` that `where` names."""
+    chosen = []
+    for link in site.cluster.network.links():
+        from_client = link.source == "client"
+        if from_client:
+            if where in ("clients", "all") and link.node in site.nodes:
+                chosen.append(link)
+        elif where in ("peers", "all") and {link.source, link.node} & set(site.nodes):
+            chosen.append(link)
+    if not chosen:
+        raise FaultError(
+            f"{site.id}: {', '.join(site.nodes)} has no links of the kind {where!r}.",
+            do="A cluster of one node has no peers; use links='clients'.",
+        )
+    return chosen
+
+
+async def prove_state(site: Site) -> Mapping[Link, Sequence[Effect]]:
+    """That Toxiproxy's own account of every link is what all faults together want."""
+    differences = await site.cluster.network.verify()
+    if differences:
+        raise FaultError(
+            f"{site.id}: the links are not in the state they should be in.",
+            why="; ".join(str(difference) for difference in differences[:5]),
+        )
+    return site.links

@@ -1,0 +1,155 @@
+"""netsplit: nodes cannot talk to each other. The shapes carry the names of the field."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from harness.errors import FaultError, UsageError
+from harness.faults._base import Fault, Members, Proof, Who, resolve_who
+from harness.faults._links import prove_state
+from harness.faults._probing import SILENCE_S, all_answer, ask
+from harness.network import netsplit as shapes
+
+if TYPE_CHECKING:
+    from harness.nemesis import Site
+
+SHAPES = (
+    "isolate",
+    "halves",
+    "random-halves",
+    "majorities-ring",
+    "bridge",
+    "minority-third",
+    "one-way",
+    "groups",
+    "links",
+)
+
+Cut = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Netsplit(Fault):
+    """Cut the links between nodes.
+
+    `shape` is one of: `isolate` (`who` from all others), `halves` (the first from the last nodes),
+    `random-halves`, `majorities-ring` (every node sees a majority, no two the same one), `bridge`
+    (two halves that share one node), `minority-third` (a random third from the rest), `one-way`
+    (`who` hears everybody, nobody hears `who`), `groups` (an explicit list), `links` (directed
+    pairs: bytes from the first to the second are lost).
+
+    `how="drop"` loses the bytes: connections stay open and nothing arrives, until they are closed
+    on healing. `how="reject"` resets connections and refuses new ones. Clients are never cut off,
+    unless `links` names `client`.
+
+    What is random in a shape is drawn beforehand and stands in the plan as `cuts`. A role in `who`
+    is looked up at injection.
+    """
+
+    kind: ClassVar[str] = "netsplit"
+
+    shape: str = "isolate"
+    who: Who = field(default="random", kw_only=True)
+    groups: Sequence[Sequence[str]] | None = field(default=None, kw_only=True)
+    links: Sequence[Cut] | None = field(default=None, kw_only=True)
+    how: Literal["drop", "reject"] = field(default="drop", kw_only=True)
+    cuts: Sequence[Cut] | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shape not in SHAPES:
+            raise UsageError(
+                f"faults.netsplit: there is no shape {self.shape!r}.",
+                do=f"Shapes: {', '.join(SHAPES)}.",
+            )
+        if self.how not in ("drop", "reject"):
+            raise UsageError(f"faults.netsplit: how={self.how!r}.", do="Give drop or reject.")
+        for name, value in (("groups", self.groups), ("links", self.links)):
+            if (self.shape == name) != (value is not None):
+                raise UsageError(
+                    f"faults.netsplit: the shape {self.shape!r} and {name}={value!r} "
+                    "do not go together.",
+                    do=f'Write netsplit("{name}", {name}=…) with the shape named {name}.',
+                )
+
+    def resolve(self, rng: random.Random, members: Members, lasting_s: float) -> Self:
+        nodes = list(members.nodes)
+        if self.shape in ("isolate", "one-way"):
+            who = resolve_who(self.who, rng, members, self.kind)
+            # A role cannot become cuts before it is known who holds it.
+            cuts = None if who in members.roles else _around(self.shape, _names(who), nodes)
+            return dataclasses.replace(self, who=who, cuts=cuts)
+        drawn = {
+            "halves": lambda: shapes.halves(nodes),
+            "random-halves": lambda: shapes.random_halves(nodes, rng),
+            "majorities-ring": lambda: shapes.majorities_ring(nodes, rng),
+            "bridge": lambda: shapes.bridge(nodes, rng),
+            "minority-third": lambda: shapes.minority_third(nodes, rng),
+            "groups": lambda: shapes.groups(self.groups or (), nodes),
+            "links": lambda: shapes.directed(self.links or (), nodes),
+        }[self.shape]()
+        return dataclasses.replace(self, cuts=sorted(drawn))
+
+    async def inject(self, site: Site) -> None:
+        cuts = self.cuts
+        if cuts is None:
+            chosen = await site.resolve(self.who)
+            cuts = _around(self.shape, chosen, list(site.cluster.names))
+        else:
+            site.nodes = tuple(sorted({node for cut in cuts for node in cut} - {"client"}))
+        site.note(cuts=[list(cut) for cut in cuts])
+        pairs = frozenset((source, node) for source, node in cuts)
+        await site.hold(shapes.effects(pairs, site.cluster.network.links(), self.how))
+
+    async def prove(self, site: Site) -> Proof:
+        await prove_state(site)
+        answers = await ask(site, site.links, SILENCE_S)
+        for link, said in answers.items():
+            if said.kind == "answered":
+                raise FaultError(f"{site.id}: {link.name} is cut, but a probe was answered.")
+        kinds = sorted({said.kind for said in answers.values()})
+        by = "probe" if answers else "toxiproxy"
+        return {"by": by, "links": len(site.links), "probed": len(answers), "saw": kinds}
+
+    async def heal(self, site: Site) -> None:
+        await site.cluster.network.release(site.id)
+
+    async def prove_healed(self, site: Site) -> Proof:
+        await prove_state(site)
+        free = [link for link in site.links if not site.cluster.network.held(link)]
+        answered, silent = await all_answer(site, free)
+        # A fault injected meanwhile may have taken one of them.
+        silent = [
+            link for link in site.cluster.reachable(silent) if not site.cluster.network.held(link)
+        ]
+        if silent:
+            raise FaultError(
+                f"{site.id}: {silent[0].name} is healed, but no probe through it was answered."
+            )
+        return {"by": "probe" if answered else "toxiproxy", "answered": answered}
+
+    def describe(self) -> str:
+        who = self.who if isinstance(self.who, str) else ", ".join(self.who)
+        concerned = f" {who}" if self.shape in ("isolate", "one-way") else ""
+        how = " (reject)" if self.how == "reject" else ""
+        return f"netsplit {self.shape}{concerned}{how}"
+
+
+def _names(who: Who) -> Sequence[str]:
+    return (who,) if isinstance(who, str) else who
+
+
+def _around(shape: str, chosen: Sequence[str], nodes: list[str]) -> list[Cut]:
+    others = [node for node in nodes if node not in chosen]
+    if not others:
+        raise UsageError(
+            f"faults.netsplit: {shape} of {', '.join(chosen)} leaves nobody on the other side.",
+            do="Name fewer nodes.",
+        )
+    if shape == "isolate":
+        return sorted(shapes.groups([list(chosen), others], nodes))
+    return sorted(shapes.one_way(chosen, others))

@@ -1,0 +1,1 @@
+"""What is written as it happens: the journal, the history, and the folder that holds a run."""

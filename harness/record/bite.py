@@ -1,0 +1,99 @@
+"""How much each fault mattered (D4): a green run that never hurt anybody is seen for what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.history import MISMATCH, Op
+from harness.record.journal import read_journal
+
+
+@dataclass(frozen=True)
+class Bite:
+    """One fault as it took place, in seconds since the run's start, and what it met.
+
+    `in_flight` and `connections` count the ops that were open and the connections on the links it
+    took at its injection. `disturbed` counts the ops open while it was in force that were not
+    answered, of `ops` in all.
+    """
+
+    id: str
+    what: str
+    nodes: tuple[str, ...]
+    asked_s: float | None
+    injected_s: float
+    healed_s: float
+    in_flight: int
+    connections: int | None
+    ops: int
+    disturbed: int
+
+    @property
+    def bit(self) -> bool:
+        """Whether anybody could have noticed: an op went unanswered, or one was open or a
+        connection was met when it struck."""
+        return bool(self.disturbed or self.in_flight or self.connections)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "what": self.what,
+            "nodes": list(self.nodes),
+            "asked_s": self.asked_s,
+            "injected_s": self.injected_s,
+            "healed_s": self.healed_s,
+            "in_flight": self.in_flight,
+            "connections": self.connections,
+            "ops": self.ops,
+            "disturbed": self.disturbed,
+        }
+
+    def __str__(self) -> str:
+        held = f"{self.injected_s:.1f}-{self.healed_s:.1f} s"
+        on = f" on {', '.join(self.nodes)}" if self.nodes else ""
+        met = f"{self.disturbed} of {self.ops} ops unanswered"
+        if self.connections is not None:
+            met += f", {self.connections} connections met"
+        return f"{self.id} {self.what}{on} {held}: {met if self.bit else 'DID NOT BITE'}"
+
+
+def bites(journal: Path, ops: Sequence[Op]) -> list[Bite]:
+    """The faults that were injected, oldest first. O(faults × ops)."""
+    faults: dict[str, dict[str, Any]] = {}
+    end = 0
+    for event in read_journal(journal):
+        end = event.time
+        if event.name != "fault":
+            continue
+        fault = faults.setdefault(event.data["id"], {})
+        fault[event.data["step"]] = event.time
+        fault.update({k: v for k, v in event.data.items() if k not in ("step", "id")})
+    return [
+        _bite(id, fault, fault["injected"], fault.get("healing", end), ops)
+        for id, fault in faults.items()
+        if "injected" in fault
+    ]
+
+
+def _bite(id: str, fault: dict[str, Any], start: int, end: int, ops: Sequence[Op]) -> Bite:
+    met = [op for op in ops if op.start < end and (op.end is None or op.end > start)]
+    # An op of which nothing is known stays open for ever; it only concerns faults that it began
+    # under, or shortly before.
+    met = [op for op in met if op.end is not None or op.start > start - 10**9]
+    disturbed = [op for op in met if op.outcome != "ok" and op.error != MISMATCH]
+    asked = fault.get("asked_s")
+    return Bite(
+        id=id,
+        what=fault["what"],
+        nodes=tuple(fault.get("nodes", ())),
+        asked_s=asked,
+        injected_s=round(start / 1e9, 3),
+        healed_s=round(end / 1e9, 3),
+        in_flight=fault.get("in_flight", 0),
+        connections=fault.get("connections"),
+        ops=len(met),
+        disturbed=len(disturbed),
+    )

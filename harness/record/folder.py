@@ -1,0 +1,130 @@
+"""The folder of a run: `runs/<UTC time>-<experiment>-<seed>/` and the files in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from harness.errors import UnreadableError, UsageError
+
+SCHEMA = 1
+"""Version of `run.json`. Readers accept this and older ones."""
+
+_PRETTY = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run, by name."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, runs_dir: Path, experiment: str, seed: int) -> RunFolder:
+        """A new, empty folder. Raises `UsageError` if `runs_dir` cannot be written to."""
+        name = re.sub(r"[^A-Za-z0-9_.]+", "-", experiment.rpartition("::")[2]).strip("-")[:80]
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        for number in range(1, 1000):
+            suffix = f"-{number}" if number > 1 else ""
+            path = runs_dir / f"{stamp}-{name}-{seed}{suffix}"
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise UsageError(
+                    f"The folder for runs, {runs_dir}, cannot be written to.",
+                    why=str(error),
+                    do="Name another one with --chaos-runs-dir.",
+                ) from None
+            folder = cls(path)
+            folder.logs.mkdir()
+            return folder
+        raise UsageError(f"{runs_dir} holds too many runs named {stamp}-{name}-{seed}.")
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def plan(self) -> Path:
+        return self.path / "plan.json"
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.jsonl"
+
+    @property
+    def resources(self) -> Path:
+        return self.path / "resources.jsonl"
+
+    @property
+    def verdicts(self) -> Path:
+        return self.path / "verdicts.json"
+
+    @property
+    def identity(self) -> Path:
+        return self.path / "run.json"
+
+    def write_identity(self, data: dict[str, Any]) -> None:
+        """Write `run.json`: who this run is and, once it ended, how."""
+        write_json(self.identity, {"schema": SCHEMA, **data})
+
+    def read_identity(self) -> dict[str, Any]:
+        """`run.json`. Raises `UnreadableError` if this is no folder of a run, or a damaged one."""
+        return read_json(self.identity, "run", SCHEMA, required=("experiment", "seed"))
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write `data` so that a reader never meets half of it."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_bytes(orjson.dumps(data, option=_PRETTY))
+    os.replace(temporary, path)  # noqa: PTH105  says that it overwrites
+
+
+def read_json(path: Path, what: str, schema: int, required: tuple[str, ...]) -> dict[str, Any]:
+    """The JSON object in `path`, of this or an older schema, with the `required` fields."""
+    do = "Name the folder of a run, e.g. one that `harness runs` lists."
+    try:
+        data = orjson.loads(path.read_bytes())
+    except OSError as error:
+        raise UnreadableError(
+            f"{path.parent} is not the folder of a run: {path.name} cannot be read.",
+            why=str(error),
+            do=do,
+        ) from None
+    except ValueError as error:
+        raise UnreadableError(f"{path} is damaged.", why=str(error), do=do) from None
+    if not isinstance(data, dict):
+        raise UnreadableError(f"{path} is damaged: it holds no object.", do=do)
+    found = data.get("schema")
+    missing = [name for name in required if name not in data]
+    if not isinstance(found, int) or missing:
+        lack = missing[0] if missing else "schema"
+        raise UnreadableError(f"{path} is damaged: it has no {lack!r}.", do=do)
+    if found > schema:
+        raise UnreadableError(
+            f"{path} has schema {found}; this version knows {what} schemas up to {schema}.",
+            do="Read it with the version of the harness that wrote it, or a newer one.",
+        )
+    return data
+
+
+def run_folders(runs_dir: Path) -> list[RunFolder]:
+    """The run folders in `runs_dir`, oldest first; those that are none are left out."""
+    with contextlib.suppress(OSError):
+        return [
+            RunFolder(path) for path in sorted(runs_dir.iterdir()) if (path / "run.json").is_file()
+        ]
+    return []

@@ -1,0 +1,139 @@
+"""The recorder of the history: every invocation and completion, in order, soon on disk (D5)."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from harness.errors import BrokenError
+from harness.history import Op, Outcome
+
+FLUSH_INTERVAL_S = 0.1
+_BUFFER_BYTES = 1 << 20
+_LINE = orjson.OPT_APPEND_NEWLINE
+
+
+class Recorder:
+    """Writes ops to `history.jsonl` and keeps them for the checks.
+
+    One event loop calls it, so the order of records is the order in which things happened.
+    It refuses completions that cannot be: of an op that is not open, or of an unknown kind; such a
+    history would be judged wrongly, and silently. Values must be JSON.
+    """
+
+    def __init__(self, path: Path, start_ns: int) -> None:
+        self.ops: list[Op] = []
+        self.in_flight = 0
+        self.outcomes: dict[str, int] = {"ok": 0, "fail": 0, "info": 0}
+        self._start_ns = start_ns
+        self._index = 0
+        self._open: dict[int, Op] = {}
+        self._retired: set[int] = set()
+        self._file: BinaryIO = path.open("ab", buffering=0)
+        self._buffer = bytearray()
+
+    def now(self) -> int:
+        """Nanoseconds since the run's start."""
+        return time.monotonic_ns() - self._start_ns
+
+    def invoke(
+        self, process: int, f: str, key: Any, value: Any, node: str | None, final: bool = False
+    ) -> Op:
+        """Record that `process` begins an operation, just before it is sent."""
+        if process in self._open or process in self._retired:
+            state = "has another op open" if process in self._open else "ended with an info op"
+            raise _impossible(f"process {process} cannot begin {f}: it {state}")
+        index = self._index
+        now = time.monotonic_ns() - self._start_ns
+        record: dict[str, Any] = {
+            "index": index,
+            "time": now,
+            "process": process,
+            "type": "invoke",
+            "f": f,
+            "key": key,
+            "value": value,
+            "node": node,
+        }
+        if final:
+            record["final"] = True
+        self._write(record)
+        op = Op(process, f, key, value, "info", None, now, None, index, None, node, None, final)
+        self._index = index + 1
+        self._open[process] = op
+        self.ops.append(op)
+        self.in_flight += 1
+        return op
+
+    def complete(self, op: Op, outcome: Outcome, value: Any, error: str | None = None) -> None:
+        """Record how `op` ended, just after it was answered."""
+        process = op.process
+        if self._open.get(process) is not op:
+            raise _impossible(f"{op.f} of process {process} is completed, but it is not open")
+        if outcome not in self.outcomes:
+            raise _impossible(f"{op.f} of process {process} is completed as {outcome!r}")
+        now = time.monotonic_ns() - self._start_ns
+        record: dict[str, Any] = {
+            "index": self._index,
+            "time": now,
+            "process": process,
+            "type": outcome,
+            "f": op.f,
+            "key": op.key,
+            "value": value,
+            "node": op.node,
+        }
+        if error is not None:
+            record["error"] = error
+        if op.final:
+            record["final"] = True
+        self._write(record)
+        del self._open[process]
+        op.outcome = outcome
+        op.error = error
+        if outcome == "info":
+            self._retired.add(process)
+        else:
+            op.result = value
+            op.end = now
+            op.end_index = self._index
+        self._index += 1
+        self.outcomes[outcome] += 1
+        self.in_flight -= 1
+
+    def flush(self) -> None:
+        """Hand everything recorded so far to the operating system."""
+        if self._buffer:
+            data = self._buffer
+            self._buffer = bytearray()
+            self._file.write(data)
+
+    def close(self) -> None:
+        """Flush and close; safe to call twice."""
+        if not self._file.closed:
+            self.flush()
+            self._file.close()
+
+    def _write(self, record: dict[str, Any]) -> None:
+        try:
+            self._buffer += orjson.dumps(record, option=_LINE)
+        except TypeError as error:
+            raise BrokenError(
+                f"Client returned a value that a history cannot hold, in {record['f']} of key "
+                f"{record['key']!r}: {record['value']!r}.",
+                why=str(error),
+                do="Return numbers, strings, lists, maps, true, false or None from client methods.",
+            ) from None
+        if len(self._buffer) >= _BUFFER_BYTES:
+            self.flush()
+
+
+def _impossible(what: str) -> BrokenError:
+    return BrokenError(
+        f"Impossible history: {what}.",
+        why="A process has at most one op open, and none after an info op.",
+        do="This is a bug of the workload or client that records by itself.",
+    )

@@ -1,0 +1,134 @@
+"""A target: a kind of system under test, described to the harness in one small class.
+
+The smallest target names its ports and how a node starts:
+
+    class Redis(Target):
+        name = "redis"
+        ports = {"redis": 6379}
+
+        def command(self, node, peers):
+            return ["redis-server", "--bind", node.address, "--dir", str(node.home)]
+
+Everything else has a default that works for many servers and can be overridden.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from harness.errors import UsageError
+from harness.parts import Part
+
+MAX_NODES = 100
+
+
+@dataclass(frozen=True)
+class Node:
+    """One member of a cluster as its target sees it.
+
+    `name` is its host name, which every other node resolves to the link towards it. `address` is
+    where its own server must listen (never the wildcard address). `home` is its own directory:
+    working directory and data, kept across restarts. `ports` maps the target's port names.
+    """
+
+    name: str
+    address: str
+    home: Path
+    ports: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Base class of all targets. Subclasses may be dataclasses with options of their own."""
+
+    name: ClassVar[str] = ""
+    """What reports call it; also the default name of its `parts`."""
+
+    ports: ClassVar[Mapping[str, int]] = {}
+    """Port name → number. Nodes listen on the same numbers, each on its own address."""
+
+    probes: ClassVar[Mapping[str, bytes]] = {}
+    """Port name → bytes that a healthy node always answers (`b"PING\\r\\n"`). With them, a cut or
+    slowed link is proved by asking through it; without, by what Toxiproxy says of it."""
+
+    parts: ClassVar[Sequence[Part]] = ()
+    """The programs it needs; experiments are skipped with the ways to get one that is missing."""
+
+    roles: ClassVar[Sequence[str]] = ()
+    """The roles that `holders` can find, e.g. `("leader", "follower")`."""
+
+    needs_names: ClassVar[bool] = True
+    """False if `command` uses the addresses of `peers` and no host names. Such a target also
+    works where private hosts files are impossible."""
+
+    nodes: int = 3
+    ready_timeout_s: float = 30.0
+    stop_timeout_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        kind = type(self).__name__
+        if not self.name or not self.ports:
+            missing = "a name" if not self.name else "any ports"
+            raise UsageError(
+                f"Target {kind} does not say {missing}.",
+                do=f'Give class {kind} a `name = "…"` and `ports = {{"client": 1234}}`.',
+            )
+        for port, number in self.ports.items():
+            if not isinstance(number, int) or not 1 <= number <= 65535:
+                raise UsageError(
+                    f"Target {kind} names the port {port!r} as {number!r}.",
+                    do="Ports are whole numbers from 1 to 65535.",
+                )
+        if not isinstance(self.nodes, int) or not 1 <= self.nodes <= MAX_NODES:
+            raise UsageError(
+                f"Target {kind} cannot have {self.nodes!r} nodes.",
+                do=f"nodes is a whole number from 1 to {MAX_NODES}.",
+            )
+
+    def command(self, node: Node, peers: Sequence[Node]) -> Sequence[str]:
+        """The command that runs `node` in the foreground. `peers` are all nodes, itself included;
+        a peer's `address` is that of the link from this node to it."""
+        raise UsageError(
+            f"Target {type(self).__name__} does not say how a node starts.",
+            do="Define `def command(self, node, peers)` that returns the argument list.",
+        )
+
+    def environment(self, node: Node) -> Mapping[str, str]:
+        """Environment variables for `node`, added to the harness's own."""
+        return {}
+
+    def files(self, node: Node, peers: Sequence[Node]) -> Mapping[str, str]:
+        """Files written into the node's home before its first start: relative path → text."""
+        return {}
+
+    async def ready(self, node: Node) -> bool:
+        """Whether `node` serves. Default: each port accepts a connection. Asked again until true;
+        an `OSError` counts as not yet."""
+        for port in node.ports.values():
+            _reader, writer = await asyncio.open_connection(node.address, port)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+        return True
+
+    async def holders(self, role: str, nodes: Sequence[Node]) -> Sequence[str]:
+        """The names of those of `nodes` (the running ones) that hold `role` now. May be empty."""
+        raise UsageError(
+            f"Target {type(self).__name__} does not say who holds the role {role!r}.",
+            do="Define `async def holders(self, role, nodes)` and list the role in `roles`.",
+        )
+
+    @property
+    def node_names(self) -> tuple[str, ...]:
+        """`node-1` … in order."""
+        return tuple(f"node-{number}" for number in range(1, self.nodes + 1))
+
+    def to_json(self) -> dict[str, Any]:
+        """Name and options, as they stand in a plan."""
+        return {"name": self.name, **dataclasses.asdict(self)}

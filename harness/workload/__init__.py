@@ -1,0 +1,7 @@
+"""Seeded operations by concurrent clients, recorded as they happen."""
+
+from harness.workload.client import Client, Refused, Unavailable
+from harness.workload.registers import registers
+from harness.workload.workload import Observed, Request, Workload
+
+__all__ = ["Client", "Observed", "Refused", "Request", "Unavailable", "Workload", "registers"]

@@ -1,0 +1,336 @@
+"""Driving a workload: the clients' loops, and how the end of a call becomes an outcome (D7)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from harness import seeds
+from harness.errors import UsageError
+from harness.history import MISMATCH, Op
+from harness.record.recorder import FLUSH_INTERVAL_S, Recorder
+from harness.target import Target
+from harness.workload.client import Client, Refused, Unavailable
+from harness.workload.workload import Observed, Request, Workload
+
+_OPEN_RETRY_S = 0.02
+"""Pause after a failed connection: a refusal takes no time, and a closed loop would spin."""
+
+_LOOK_S = 0.02
+"""How often the answers of the nodes are looked at while they are waited for."""
+
+_FINAL_ROUND_S = 0.1
+"""Pause between rounds of final reads while the nodes do not agree yet."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A node as clients reach it: its name and the address of the link from `client`."""
+
+    node: str
+    host: str
+
+
+class Session:
+    """One logical client: at most one connection, one open op, and a process id that is retired
+    and replaced whenever nobody knows how an op ended."""
+
+    def __init__(
+        self,
+        workload_client: type[Client],
+        target: Target,
+        endpoint: Endpoint,
+        recorder: Recorder,
+        *,
+        number: int,
+        stride: int,
+        timeout_s: float,
+        threads: ThreadPoolExecutor,
+    ) -> None:
+        self.endpoint = endpoint
+        self._kind = workload_client
+        self._target = target
+        self._recorder = recorder
+        self._process = number
+        self._stride = stride
+        self._timeout_s = timeout_s
+        self._threads = threads
+        self._client: Client | None = None
+
+    async def call(self, request: Request, *, final: bool = False) -> Op:
+        """Carry out one operation, record it, and return it. Never raises for how it ended,
+        except for a method that is missing or a value that no history can hold."""
+        recorder, f = self._recorder, request.f
+        op = recorder.invoke(
+            self._process, f, request.key, request.value, self.endpoint.node, final
+        )
+        sent = False
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                client = self._client or await self._open()
+                method = getattr(client, f)
+                arguments = (
+                    request.values if request.key is None else (request.key, *request.values)
+                )
+                named = request.named or {}
+                sent = True
+                if inspect.iscoroutinefunction(method):
+                    answer = await method(*arguments, **named)
+                else:
+                    answer = await self._in_thread(method, *arguments, **named)
+        except Refused:
+            recorder.complete(op, "fail", request.value, MISMATCH)
+        except Unavailable as unavailable:
+            recorder.complete(op, "fail", request.value, f"unavailable: {unavailable}")
+        except asyncio.CancelledError:
+            self._lost(op, "the run ended first")
+            raise
+        except Exception as error:
+            if _is_bug(error, self._kind):
+                self._lost(op, f"client bug: {error}")
+                raise _client_bug(self._kind, f, error) from error
+            reason = "timeout" if isinstance(error, TimeoutError) else _reason(error)
+            if not sent or f in self._kind.reads:
+                recorder.complete(op, "fail", request.value, f"unavailable: {reason}")
+            else:
+                self._lost(op, reason)
+            await self.close()
+        else:
+            told = answer is not None or f in self._kind.reads
+            recorder.complete(op, "ok", answer if told else request.value)
+        if not sent:
+            await asyncio.sleep(_OPEN_RETRY_S)
+        return op
+
+    async def close(self) -> None:
+        """Let go of the connection; the next call opens a new one."""
+        client, self._client = self._client, None
+        if client is None:
+            return
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(self._timeout_s):
+                if inspect.iscoroutinefunction(client.close):
+                    await client.close()
+                else:
+                    await self._in_thread(client.close)
+
+    def _lost(self, op: Op, reason: str) -> None:
+        """Nobody knows how `op` ended: this process is never heard of again."""
+        self._recorder.complete(op, "info", op.value, reason)
+        self._process += self._stride
+
+    async def _open(self) -> Client:
+        client = self._kind(self._target, self.endpoint.node, self.endpoint.host)
+        self._client = client  # set first: a half-opened client is closed as well
+        if inspect.iscoroutinefunction(client.open):
+            await client.open()
+        else:
+            await self._in_thread(client.open)
+        return client
+
+    async def _in_thread(self, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        call = functools.partial(method, *arguments, **named)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+
+class Drive:
+    """All sessions of a workload over the nodes of a cluster.
+
+    Client *c* talks to node *c mod n* and to no other: what a cut-off node answers is seen.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        target: Target,
+        endpoints: list[Endpoint],
+        recorder: Recorder,
+        seed: int,
+    ) -> None:
+        self._workload = workload
+        self._endpoints = endpoints
+        self._recorder = recorder
+        self._seed = seed
+        self._stopping = asyncio.Event()
+        talked_to = [endpoints[n % len(endpoints)].node for n in range(workload.clients)]
+        self._answered: dict[str, int | None] = dict.fromkeys(talked_to)
+        """Node → when the newest op that it answered began."""
+        # Twice the clients: a thread that outlived its deadline must not block its successor.
+        self._threads = ThreadPoolExecutor(2 * workload.clients + len(endpoints), "client")
+        final_readers = len(endpoints)
+        stride = workload.clients + final_readers
+
+        def session(number: int, endpoint: Endpoint) -> Session:
+            return Session(
+                workload.client,
+                target,
+                endpoint,
+                recorder,
+                number=number,
+                stride=stride,
+                timeout_s=workload.op_timeout_s,
+                threads=self._threads,
+            )
+
+        self._sessions = [
+            session(number, endpoints[number % len(endpoints)])
+            for number in range(workload.clients)
+        ]
+        self._final_sessions = [
+            session(workload.clients + number, endpoint)
+            for number, endpoint in enumerate(endpoints)
+        ]
+
+    async def run(self) -> None:
+        """Run all clients until `stop` is called; then each finishes the op it is in."""
+        flusher = asyncio.create_task(self._flush())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number, session in enumerate(self._sessions):
+                    group.create_task(self._client(number, session))
+        finally:
+            flusher.cancel()
+            self._recorder.flush()
+
+    def stop(self) -> None:
+        """Let the clients end, each after the op it is in."""
+        self._stopping.set()
+
+    async def answered_since(self, since: int, least_s: float, bound_s: float) -> list[str]:
+        """Wait at least `least_s` seconds, and until every node that clients talk to has answered
+        an op begun after `since` (nanoseconds of the run).
+
+        Returns the nodes that did not within `bound_s` seconds; none is what is hoped for.
+        """
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        while True:
+            silent = [
+                node
+                for node, answered in self._answered.items()
+                if answered is None or answered < since
+            ]
+            waited_s = loop.time() - begun
+            if waited_s >= least_s and (not silent or waited_s >= bound_s):
+                return silent
+            await asyncio.sleep(_LOOK_S)
+
+    async def final_reads(self, bound_s: float) -> list[str]:
+        """Ask every node the workload's final reads, in rounds, until all answer the same or
+        `bound_s` seconds have passed.
+
+        Returns the nodes that did not answer all of the last round. Whether the answers are right
+        is not judged here: they are in the history, marked `final`.
+        """
+        if not self._workload.final:
+            return []
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + bound_s
+        while True:
+            rounds = await asyncio.gather(*(self._read_all(s) for s in self._final_sessions))
+            self._recorder.flush()
+            unanswered = [
+                session.endpoint.node
+                for session, ops in zip(self._final_sessions, rounds, strict=True)
+                if any(op.outcome != "ok" for op in ops)
+            ]
+            results = [[op.result for op in ops] for ops in rounds]
+            if not unanswered and all(result == results[0] for result in results):
+                return []
+            if loop.time() >= deadline:
+                return unanswered
+            await asyncio.sleep(_FINAL_ROUND_S)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await asyncio.gather(*(s.close() for s in (*self._sessions, *self._final_sessions)))
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _read_all(self, session: Session) -> list[Op]:
+        return [await session.call(request, final=True) for request in self._workload.final]
+
+    async def _client(self, number: int, session: Session) -> None:
+        workload = self._workload
+        rng = seeds.stream(self._seed, "workload", f"client-{number}")
+        observed: Observed = {}
+        requests = workload.requests(rng, number, observed)
+        pace = self._pace(rng)
+        stopping = self._stopping
+        while not stopping.is_set():
+            wait_s = next(pace)
+            if wait_s > 0:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await stopping.wait()
+                if stopping.is_set():
+                    return
+            else:
+                # A client whose answers never wait would otherwise starve all others.
+                await asyncio.sleep(0)
+            request = next(requests)
+            op = await session.call(request)
+            if op.outcome == "ok" or op.error == MISMATCH:
+                self._answered[session.endpoint.node] = op.start
+            if op.outcome == "ok":
+                value = op.result
+                observed[op.key] = value[1] if op.f == "cas" else value
+
+    def _pace(self, rng: random.Random) -> Iterator[float]:
+        """How long to wait before each op, in seconds. Turns that passed meanwhile are skipped."""
+        rate = self._workload.rate
+        if rate is None:
+            while True:
+                yield 0.0
+        interval_s = self._workload.clients / rate
+        now = asyncio.get_running_loop().time
+        # Clients start spread over one interval, so that they do not fire in step.
+        due = now() + rng.random() * interval_s
+        while True:
+            wait_s = due - now()
+            yield wait_s
+            due += interval_s
+            behind = now() - due
+            if behind > 0:
+                due += interval_s * (behind // interval_s)
+
+    async def _flush(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_INTERVAL_S)
+            self._recorder.flush()
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _origin(error: BaseException) -> tuple[str, int]:
+    """File and line where `error` was raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return (trace.tb_frame.f_code.co_filename, trace.tb_lineno) if trace else ("", 0)
+
+
+def _is_bug(error: Exception, kind: type[Client]) -> bool:
+    """Whether the client itself is wrong. The same kinds of error raised inside a library are not
+    taken for one: libraries stumble over connections that are cut at a bad moment."""
+    if not isinstance(error, (AttributeError, NameError, TypeError)):
+        return False
+    return _origin(error)[0] in (inspect.getfile(kind), __file__)
+
+
+def _client_bug(kind: type[Client], f: str, error: Exception) -> UsageError:
+    file, line = _origin(error)
+    return UsageError(
+        f"Client {kind.__name__} failed in {f!r} with a programming error.",
+        why=f"{_reason(error)} ({file}:{line})",
+        do="Correct the client; errors of the system under test are other exceptions.",
+    )

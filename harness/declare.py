@@ -26,7 +26,7 @@ class Experiment:
     client: type[Client] | None = None
     faults: Sequence[Schedulable] = ()
     duration: Duration = seconds(20)
-    before: Duration = seconds(1)
+    before: Duration = seconds(0.5)
     recovery: Duration = seconds(15)
 
     def __post_init__(self) -> None:
@@ -71,7 +71,7 @@ def experiment(
     client: type[Client] | None = None,
     faults: Sequence[Schedulable] = (),
     duration: Duration = seconds(20),
-    before: Duration = seconds(1),
+    before: Duration = seconds(0.5),
     recovery: Duration = seconds(15),
 ) -> Callable[[Function], Function]:
     """Declare a test function to be an experiment.

@@ -84,7 +84,7 @@ def _status(event: Event) -> str:
 def _told(event: Event) -> str | None:
     data = event.data
     if event.name == "run":
-        return f"seed {data['seed']}"
+        return f"{data['experiment'].rpartition('::')[2]}, seed {data['seed']}"
     if event.name == "phase":
         return _PHASES[data["phase"]]
     if event.name == "node" and data["step"] == "exited":

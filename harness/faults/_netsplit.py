@@ -95,11 +95,11 @@ class Netsplit(Fault):
         return dataclasses.replace(self, cuts=sorted(drawn))
 
     async def inject(self, site: Site) -> None:
-        cuts = self.cuts
-        if cuts is None:
+        if self.shape in ("isolate", "one-way"):
             chosen = await site.resolve(self.who)
-            cuts = _around(self.shape, chosen, list(site.cluster.names))
+            cuts = self.cuts or _around(self.shape, chosen, list(site.cluster.names))
         else:
+            cuts = self.cuts or ()
             site.nodes = tuple(sorted({node for cut in cuts for node in cut} - {"client"}))
         site.note(cuts=[list(cut) for cut in cuts])
         pairs = frozenset((source, node) for source, node in cuts)

@@ -49,10 +49,12 @@ class Effect(ABC):
 class Drop(Effect):
     """Bytes vanish and connections stay; new ones are still accepted, up to the node.
 
-    What was lost can never be sent again, so a stream must not go on after healing: Toxiproxy
-    ends every connection of the link, on both sides (the ends see end of file), in the moment the
-    drop is taken away, also if only one direction was dropped and if no byte came meanwhile. An
-    end that closes its connection is heard by the other one in spite of the drop.
+    What was lost can never be sent again, so a stream must not go on after healing. When the drop
+    is taken away, every connection of the link ends, those opened meanwhile as well, also if only
+    one direction was dropped and if no byte came. Its source sees a reset (ECONNRESET) where the
+    harness may reach into Toxiproxy's process, which is so on Linux for the same user, otherwise
+    end of file, as the node always does. An end that closes its connection itself is heard by the
+    other one in spite of the drop.
     """
 
     direction: Direction = "both"
@@ -68,10 +70,9 @@ class Drop(Effect):
 class Reject(Effect):
     """Connections end and new ones are refused, as if nobody listened.
 
-    Existing connections see a reset (ECONNRESET) where the harness may reach into Toxiproxy's
-    process, which is so on Linux for the same user; otherwise, and for a connection that was
-    opened in the last millisecond, end of file. The node sees end of file. Healed, the link
-    accepts again at once.
+    The source of an existing connection sees a reset where that can be had (see `Drop`); otherwise,
+    and for one that was opened in the last millisecond, end of file, as the node always does.
+    Healed, the link accepts again at once.
     """
 
     def toxics(self) -> tuple[ToxicState, ...]:
@@ -114,8 +115,8 @@ class Reset(Effect):
     milliseconds (at most 2000: Toxiproxy lets no toxic go while it waits) after their first bytes,
     which are lost.
 
-    The source of an existing connection sees ECONNRESET where the harness may reach into
-    Toxiproxy's process (see `Reject`) and the node end of file; of new ones both see a reset.
+    The source of an existing connection sees a reset where that can be had (see `Drop`), otherwise
+    end of file, as the node always does; of new ones both see a reset.
     """
 
     after_ms: int = 0

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
@@ -36,6 +37,8 @@ OPEN_DEADLINE_S = 10.0
 _POLL_S = 0.01
 _STALL_LOOK_S = 0.05  # a receiver that is only busy takes something within that time
 _STALL_END_S = 0.5  # how long Toxiproxy may take to notice that a connection was reset
+
+_DIAL_S = 0.1  # on one machine a node is reached in less than a millisecond
 
 T = TypeVar("T")
 
@@ -71,9 +74,9 @@ class Network:
     possible (see `sockets`): those of the links concerned, and those that Toxiproxy has to the
     same ports of the same nodes, for it cannot be seen which link they belong to.
 
-    It crashes if a toxic is added to a link where a connection is still closing and one of several
-    toxics was removed meanwhile. So a link from which one of several toxics was removed is made
-    anew before it gets another one, which ends the connections that it has by then.
+    It also hangs, or crashes soon after, if one of several toxics is removed while a connection is
+    just ending. So where more than one toxic acts on the same direction of a link and any of them
+    is taken away, the link is made anew instead, which ends its connections.
 
     Use it from one event loop. Cancelling a call does not leave it half done: it is finished in
     the background, and the next call waits for it.
@@ -95,7 +98,6 @@ class Network:
         self._holders: dict[str, Mapping[Link, tuple[Effect, ...]]] = {}
         # What is believed to be on each link. After a failure it is asked for anew.
         self._known: dict[Link, LinkState] = {link: LinkState() for link in self._links.values()}
-        self._worn: set[Link] = set()  # those that must be made anew before they get a toxic
         self._dead: str | None = None
         self._pid: int | None = None
         self._lock = asyncio.Lock()
@@ -213,7 +215,7 @@ class Network:
             if self._dead is None:
                 calls = [remove_proxy(name) for name in self._links]
                 # Those that are not there are refused; where the server is gone, all are.
-                with contextlib.suppress(BrokenError):
+                with contextlib.suppress(BrokenError), self._ending_dials(self._known):
                     await self._api(lambda: self.server.batch(calls))
             self._dead = self._dead or "it was closed"
             self.server.close()
@@ -288,12 +290,13 @@ class Network:
         self._known.update({link: wanted for link, (_, wanted) in changes.items()})
 
     def _carry_out(self, changes: Mapping[Link, Change]) -> None:
-        anew = [link for link, change in changes.items() if self._needs_making(link, change)]
+        anew = [link for link, change in changes.items() if _needs_making(*change)]
         rest = {link: change for link, change in changes.items() if link not in anew}
         touched = [link for link, (now, wanted) in rest.items() if now.toxics != wanted.toxics]
         self._end_stalled(touched)
+        # Their connections end with the drop, but with an end of file, as if nothing were missing.
+        self._reset([link for link in touched if _undrops(*rest[link])])
         self._batch([call for link in touched for call in _toxic_calls(link, *rest[link])])
-        self._worn.update(link for link in touched if _wears(*rest[link]))
         self._make_anew(anew, changes)
 
         resets = [link for link, (now, wanted) in rest.items() if _resets(now, wanted)]
@@ -305,17 +308,12 @@ class Network:
             closing += again
             opening += again
         self._reset([*resets, *closing])
-        self._batch([set_enabled(link.name, False) for link in closing])
+        with self._ending_dials(closing):
+            self._batch([set_enabled(link.name, False) for link in closing])
         self._batch([set_enabled(link.name, True) for link in opening])
-
-    def _needs_making(self, link: Link, change: Change) -> bool:
-        now, wanted = change
-        adds = not wanted.toxics.keys() <= now.toxics.keys()
-        return now is MISSING or (adds and (link in self._worn or _wears(now, wanted)))
 
     def _make_anew(self, links: Sequence[Link], changes: Mapping[Link, Change]) -> None:
         """Replace the proxies of `links` by new ones. They listen when they have their toxics."""
-        self._reset(links)
         calls = []
         for link in links:
             now, wanted = changes[link]
@@ -325,8 +323,9 @@ class Network:
             calls += _toxic_calls(link, MISSING, wanted)
             if wanted.enabled:
                 calls.append(set_enabled(link.name, True))
-        self._batch(calls)
-        self._worn.difference_update(links)
+        self._reset(links)
+        with self._ending_dials(links):
+            self._batch(calls)
 
     def _batch(self, calls: Sequence[Call]) -> None:
         if not calls:
@@ -392,6 +391,33 @@ class Network:
         while sockets.owned(self._pid, inodes) and time.monotonic() < ends:
             time.sleep(_POLL_S)
 
+    @contextlib.contextmanager
+    def _ending_dials(self, links: Iterable[Link]) -> Iterator[None]:
+        """End attempts of Toxiproxy to reach the nodes behind `links`, should it be stuck in one.
+
+        It stops listening only after the node's machine took its connection, and that of a paused
+        node takes none any more once enough of them wait.
+        """
+        pid = self._pid
+        if pid is None or not links:
+            yield
+            return
+        nodes = {link.upstream for link in links}
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(_DIAL_S):
+                stuck = {one.inode for one in sockets.dials() if one.remote in nodes}
+                sockets.reset(pid, stuck)
+
+        watcher = threading.Thread(target=watch, name="harness-network-dials", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
+
     def _stalled(self, links: Sequence[Link]) -> dict[int, int]:
         near = {link.listen for link in links}
         far = {link.upstream for link in links}
@@ -456,9 +482,9 @@ def _wanted(holders: Holders, link: Link) -> LinkState:
 
 
 def _toxic_calls(link: Link, now: LinkState, wanted: LinkState) -> list[Call]:
-    """The calls that change the toxics of `link`, in the order they must be carried out."""
+    """The calls that change the toxics of `link`."""
     calls = []
-    for name, toxic in _drops_last(now.toxics):
+    for name, toxic in now.toxics.items():
         new = wanted.toxics.get(name)
         if new is None or (new.type, new.stream) != (toxic.type, toxic.stream):
             calls.append(remove_toxic(link.name, name))
@@ -473,17 +499,17 @@ def _toxic_calls(link: Link, now: LinkState, wanted: LinkState) -> list[Call]:
     return calls
 
 
-def _drops_last(toxics: Mapping[str, ToxicState]) -> list[tuple[str, ToxicState]]:
-    # Taking a drop away ends the stream behind the toxics before it; one of them that then still
-    # has bytes to write can never be removed, and Toxiproxy hangs.
-    return sorted(toxics.items(), key=lambda item: item[1].type == "timeout")
-
-
-def _wears(now: LinkState, wanted: LinkState) -> bool:
-    """Whether one of several toxics on one stream is removed."""
+def _needs_making(now: LinkState, wanted: LinkState) -> bool:
+    """Whether the link does not exist, or one of several toxics on one stream is removed."""
     removed = {now.toxics[name].stream for name in now.toxics.keys() - wanted.toxics.keys()}
     counts = Counter(toxic.stream for toxic in now.toxics.values())
-    return any(counts[stream] > 1 for stream in removed)
+    return now is MISSING or any(counts[stream] > 1 for stream in removed)
+
+
+def _undrops(now: LinkState, wanted: LinkState) -> bool:
+    return any(
+        toxic.type == "timeout" and name not in wanted.toxics for name, toxic in now.toxics.items()
+    )
 
 
 def _resets(now: LinkState, wanted: LinkState) -> bool:

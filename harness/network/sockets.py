@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from harness.network.links import Address
 
-_ESTABLISHED, _CLOSE_WAIT, _LISTENING = 1, 8, 10
+_ESTABLISHED, _DIALLING, _CLOSE_WAIT, _LISTENING = 1, 2, 8, 10
 _PROBING = 4  # the timer that runs while the receiver's window is zero
 
 _NETLINK_SOCK_DIAG = 4
@@ -55,6 +55,11 @@ def connections() -> list[Connection]:
     """All open IPv4 connections of this network namespace, both ends of each. Empty where there
     is neither netlink nor /proc. O(sockets of the machine)."""
     return _sockets_in(_ESTABLISHED, _CLOSE_WAIT)
+
+
+def dials() -> list[Connection]:
+    """All attempts to open a connection that the other side has not answered."""
+    return _sockets_in(_DIALLING)
 
 
 def listening_process(address: Address) -> int | None:

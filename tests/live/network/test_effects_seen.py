@@ -129,7 +129,7 @@ def test_dropped_bytes_vanish_and_healing_ends_the_connections(
             assert (await answer(link, b"new", QUIET_S)).kind == "silent"
             assert (b"lost" in received) == (direction == "from")
             await network.release("f")
-            assert await old.ending() == "closed"
+            assert await old.ending() == "reset"
         async with talk(link):
             pass
 
@@ -157,7 +157,7 @@ def test_an_idle_connection_does_not_survive_a_healed_drop(server: Server) -> No
         async with talk(link) as old:
             await network.hold("f", {link: [Drop("from")]})
             await network.release("f")
-            assert await old.ending() == "closed"
+            assert await old.ending() == "reset"
 
     run(server, work)
 
@@ -211,11 +211,12 @@ def test_where_sockets_cannot_be_borrowed_connections_are_closed_instead(server:
             assert await old.ending() == "closed"
         assert await network.verify() == []
         await network.release("f")
-        async with talk(link) as old:
-            await network.hold("f", {link: [Reject()]})
-            assert await old.ending() == "closed"
-        await network.release("f")
-        assert await network.verify() == []
+        for effect in (Reject(), Drop()):
+            async with talk(link) as old:
+                await network.hold("f", {link: [effect]})
+                await network.release("f")
+                assert await old.ending() == "closed"
+            assert await network.verify() == []
 
     run(server, work)
 

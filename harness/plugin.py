@@ -445,8 +445,15 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         outcome, reason = "unknown", "The test judged nothing: add run.expect(…)."
     if outcome != "passed":
         live.settle(outcome, reason)
-        pytest.fail(f"{outcome}: {reason}\n\n{_story(live)}", pytrace=False)
+        # What the checks found is told below, with its evidence.
+        headline = reason if not live.verdicts or outcome != "failed" else _headline(live)
+        pytest.fail(f"{outcome}: {headline}\n\n{_story(live)}", pytrace=False)
     return result
+
+
+def _headline(live: Run) -> str:
+    wrong = [found.check for found, hoped in live.verdicts if found.result != hoped]
+    return f"{len(wrong)} of {len(live.verdicts)} checks: {', '.join(wrong)}"
 
 
 def _story(live: Run) -> str:
@@ -458,7 +465,11 @@ def _story(live: Run) -> str:
         mark = "as expected" if found.result == hoped else f"expected {hoped}"
         lines.append(f"{found.check}: {found.result} ({mark}). {found.summary}")
         if found.evidence and found.result != hoped:
-            lines += ["", *(f"  {line}" for line in found.evidence.splitlines()), ""]
+            # The first line of the evidence may be the summary again.
+            evidence = [line for line in found.evidence.splitlines() if line != found.summary]
+            lines += [f"  {line}" for line in evidence]
+    if lines:
+        lines.append("")
     told = bites(live.folder.journal, live.recorder.ops)
     if told:
         lines += ["Faults:", *(f"  {bite}" for bite in told)]

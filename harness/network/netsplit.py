@@ -1,8 +1,8 @@
 """The shapes of netsplits, and what they mean for links.
 
 A shape is a pure function from node names to directed cuts: `(source, node)` means that bytes
-from `source` to `node` are lost. All but `one_way` and `directed` (and `majorities_ring` in an
-even ring) cut both directions. Clients keep their links, unless `client` is named in `groups`,
+from `source` to `node` are lost. All but `one_way` and `directed` (and `majorities_ring`
+of three nodes) cut both directions. Clients keep their links, unless `client` is named in `groups`,
 `one_way` or `directed`.
 
 A one-way cut is a cut of bytes, not of packets: with real packet loss the acknowledgements of the
@@ -47,8 +47,8 @@ def random_halves(nodes: Sequence[str], rng: random.Random) -> Cuts:
 def majorities_ring(nodes: Sequence[str], rng: random.Random) -> Cuts:
     """Every node hears a majority, and no two nodes hear the same one.
 
-    Up to five nodes form a ring in random order and hear their neighbours: exactly a majority
-    (with three and four nodes the majority is even or the ring, so that hearing may be one-way).
+    Up to five nodes form a ring in random order and hear their neighbours: exactly a majority. Of
+    three nodes that is two, so each hears one of the others and is heard by the other one.
     More nodes get random partners, those with the fewest first, until each hears a majority, as
     Jepsen does; if two hear the same after 100 draws, a ring is used. O(n³) for a draw.
     """

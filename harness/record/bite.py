@@ -56,7 +56,7 @@ class Bite:
         on = f" on {', '.join(self.nodes)}" if self.nodes else ""
         met = f"{self.disturbed} of {self.ops} ops unanswered"
         if self.connections is not None:
-            met += f", {self.connections} connections met"
+            met += f", connections met: {self.connections}"
         return f"{self.id} {self.what}{on} {held}: {met if self.bit else 'DID NOT BITE'}"
 
 

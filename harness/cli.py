@@ -85,9 +85,51 @@ def runs(arguments: argparse.Namespace) -> int:
         print(f"There are no runs in {arguments.runs_dir}.")
     for path in folders:
         try:
-            print(f"{path}  {_run_line(RunFolder(path).read_identity())}")
+            print(f"{_run_line(RunFolder(path).read_identity())}  {path}")
         except UnreadableError as error:
-            print(f"{path}  damaged: {error.what}")
+            print(f"{'damaged':<10}          {path}  {error.what}")
+    return DONE
+
+
+def replay(arguments: argparse.Namespace) -> int:
+    """Carry out a recorded plan again."""
+    import pytest
+
+    from harness.record.folder import RunFolder
+
+    experiment = RunFolder(arguments.folder).read_identity()["experiment"]
+    code = pytest.main([experiment, "--chaos-replay", str(arguments.folder.resolve())])
+    return {
+        pytest.ExitCode.OK: DONE,
+        pytest.ExitCode.TESTS_FAILED: INVALID,
+        pytest.ExitCode.INTERRUPTED: AbortedError.exit_code,
+        pytest.ExitCode.USAGE_ERROR: UsageError.exit_code,
+    }.get(pytest.ExitCode(code), INFRASTRUCTURE)
+
+
+def targets(arguments: argparse.Namespace) -> int:
+    """The targets of this project."""
+    from harness.catalogue import known_targets
+
+    known = known_targets()
+    if not known:
+        print("There is no package `targets` with any target in this directory.")
+    for name, kind in known.items():
+        ports = ", ".join(f"{port} {number}" for port, number in kind.ports.items())
+        needs = ", ".join(part.name for part in kind.parts) or "nothing"
+        print(f"{name}  ports: {ports}; roles: {', '.join(kind.roles) or 'none'}; needs {needs}")
+    return DONE
+
+
+def up(arguments: argparse.Namespace) -> int:
+    """Start a cluster by hand and hold it up until Ctrl-C."""
+    import asyncio
+
+    from harness.catalogue import target_named
+    from harness.up import hold_up
+
+    target = target_named(arguments.target)(nodes=arguments.nodes)
+    asyncio.run(hold_up(target, lambda text: print(text, flush=True)))
     return DONE
 
 
@@ -148,6 +190,15 @@ def _parser() -> argparse.ArgumentParser:
     command = add(runs, "List the recorded runs.")
     command.add_argument("--runs-dir", metavar="DIR", type=Path, default=Path("runs"))
 
+    command = add(replay, "Carry out a recorded plan again, and say where it diverged.")
+    command.add_argument("folder", metavar="RUN", type=Path, help="the folder of a run")
+
+    add(targets, "List the targets of this project.")
+
+    command = add(up, "Start a cluster and hold it up until Ctrl-C.")
+    command.add_argument("target", metavar="TARGET", help="a name, or package.module:Class")
+    command.add_argument("--nodes", metavar="N", type=int, default=3, help="how many (3)")
+
     command = add(cleanup, "Remove what killed sessions and kept clusters left behind.")
     command.add_argument("--dry-run", action="store_true", help="only list what would be removed")
 
@@ -157,9 +208,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run_line(identity: dict[str, Any]) -> str:
     outcome = identity.get("outcome") or "unfinished"
     duration_s = identity.get("duration_s")
-    took = f"  {duration_s:.1f} s" if isinstance(duration_s, int | float) else ""
-    started = f"  started {identity['started']}" if identity.get("started") else ""
-    return f"{outcome}  {identity['experiment']}  seed {identity['seed']}{started}{took}"
+    took = f"{duration_s:.1f} s" if isinstance(duration_s, int | float) else ""
+    return f"{outcome:<10} {took:>8}"
 
 
 def _json(data: Any) -> str:

@@ -16,6 +16,7 @@ import pytest
 
 from harness import seeds
 from harness.errors import HarnessError, MissingPartError, UsageError
+from harness.history import MISMATCH
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -412,9 +413,11 @@ def _finish(request: pytest.FixtureRequest, live: Run) -> None:
 
 def _summary(live: Run) -> str:
     counts = live.recorder.outcomes
+    refused = sum(op.error == MISMATCH for op in live.recorder.ops)
     idle = [bite.id for bite in live.bites if not bite.bit]
     text = (
-        f"{counts['ok']} ok, {counts['fail']} fail, {counts['info']} info; {len(live.bites)} faults"
+        f"{counts['ok']} ok, {refused} refused, {counts['fail'] - refused} failed, "
+        f"{counts['info']} unknown; faults: {len(live.bites)}"
     )
     if idle:
         text += f", of which {', '.join(idle)} did not bite"

@@ -152,29 +152,16 @@ class SlowClose(Effect):
 class Slicer(Effect):
     """Bytes come in pieces of about `average_bytes`, each `delay_us` microseconds after the other.
 
-    With `variation` 0 the pieces are a function of what is sent: halves of halves, until they are
-    small enough. With more Toxiproxy draws their sizes, from randomness that no seed controls.
+    The pieces are a function of what is sent: halves of halves, until they are small enough.
     """
 
     average_bytes: int
-    variation: int = 0
     delay_us: int = 0
     direction: Direction = "both"
 
     def __post_init__(self) -> None:
         _require_direction(self)
-        _require_whole(
-            self,
-            average_bytes=(self.average_bytes, 1),
-            variation=(self.variation, 0),
-            delay_us=(self.delay_us, 0),
-        )
-        if self.variation >= self.average_bytes:
-            raise UsageError(
-                f"Slicer: variation {self.variation} is not below average_bytes "
-                f"{self.average_bytes}.",
-                do="Leave variation out, or make it smaller.",
-            )
+        _require_whole(self, average_bytes=(self.average_bytes, 1), delay_us=(self.delay_us, 0))
 
     def toxics(self) -> tuple[ToxicState, ...]:
         return _on_streams(
@@ -182,7 +169,8 @@ class Slicer(Effect):
             "slicer",
             {
                 "average_size": self.average_bytes,
-                "size_variation": self.variation,
+                # A variation would be drawn by Toxiproxy, from randomness that no seed controls.
+                "size_variation": 0,
                 "delay": self.delay_us,
             },
         )

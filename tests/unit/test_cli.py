@@ -125,11 +125,11 @@ def test_runs_lists_them_oldest_first_and_names_damaged_ones(
     assert main(["runs", "--runs-dir", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [
-        f"{tmp_path}/1-a  unfinished  test_a  seed 7",
-        f"{tmp_path}/2-b  passed  test_b  seed 8  started 2026-01-02T03:04:05Z  20.0 s",
+        f"unfinished           {tmp_path}/1-a",
+        f"passed       20.0 s  {tmp_path}/2-b",
     ]
-    assert lines[2].startswith(f"{tmp_path}/3-c  damaged: ")
-    assert lines[3].startswith(f"{tmp_path}/4-d  damaged: ")
+    assert lines[2].startswith("damaged") and f"{tmp_path}/3-c" in lines[2]
+    assert lines[3].startswith("damaged") and f"{tmp_path}/4-d" in lines[3]
     assert len(lines) == 4
 
 

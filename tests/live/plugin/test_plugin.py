@@ -237,6 +237,11 @@ def test_a_replay_carries_out_the_recorded_plan(pytester: pytest.Pytester) -> No
     result.stdout.fnmatch_lines(["*replay*", f"Replayed {first['path'].name}; where it diverged:"])
     again = next(run for run in runs_of(pytester) if run["path"] != first["path"])
     assert (again["path"] / "plan.json").read_text() == plan
+    command = [sys.executable, "-m", "harness", "replay", f"runs/{again['path'].name}"]
+    third = subprocess.run(command, cwd=pytester.path, capture_output=True, text=True, timeout=60)
+    assert third.returncode == 0, third.stdout
+    assert f"Replayed {again['path'].name}" in third.stdout
+    assert len(runs_of(pytester)) == 3
 
 
 @pytest.mark.parametrize(
@@ -412,8 +417,9 @@ def test_a_failed_cluster_is_kept_on_request_and_cleaned_up(
 
 
 LONG = SOUND.replace("duration=seconds(1.5)", "duration=seconds(60)").replace(
-    "lasting=seconds(0.7))", "lasting=seconds(50)),\n"
-    "        faults.pause(who='node-3', at=seconds(0.5), lasting=seconds(50))"
+    "lasting=seconds(0.7))",
+    "lasting=seconds(50)),\n"
+    "        faults.pause(who='node-3', at=seconds(0.5), lasting=seconds(50))",
 )
 
 

@@ -95,7 +95,6 @@ def test_effects_draw_nothing() -> None:
         lambda: Reset(2001),
         lambda: SlowClose(-1),
         lambda: Slicer(0),
-        lambda: Slicer(5, variation=5),
         lambda: LimitData(-1),
     ],
 )

@@ -1,13 +1,18 @@
-"""Probing links on behalf of proofs: only those whose answer would mean something."""
+"""Probing links on behalf of proofs: only those whose answer would mean something.
+
+Machines are busy, so no proof relies on anything being fast in time. That a fault is in force is
+shown by what cannot be faster than some bound; that it is gone by one of many tries that is.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
+from harness.errors import FaultError
 from harness.network import Answer, Link, answer
 
 if TYPE_CHECKING:
@@ -20,67 +25,186 @@ that it would have answered is shown by the probe after healing."""
 PATIENCE_S = 5.0
 """How long a link may take until it answers, slowed or just healed, on a busy machine."""
 
+TRIES = 4
+"""How often a link that is too fast is sounded. Once proves nothing: Toxiproxy lets go of what it
+holds back at the moment when another fault adds a toxic to the same link or takes one away."""
+
+ANSWER_S = 1.0
+"""A link that answers within this is open. Shorter ones would be missed on a busy machine."""
+
+TELLING_S = 0.02
+"""Slower than this can be told from fast on a busy machine."""
+
 CANARY_S = 2.0
+
+Address: TypeAlias = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Sounding:
+    """What something took through a link, and the least that it takes under the fault."""
+
+    took_s: float
+    least_s: float
+
+    @property
+    def free(self) -> bool:
+        """Whether it was faster than the fault allows."""
+        return self.took_s < self.least_s
+
+
+Sound: TypeAlias = Callable[[Address, bytes], Awaitable[Sounding | None]]
+"""Sends the probe to an address and sees what it takes; None if nothing can be told."""
 
 
 async def ask(site: Site, links: Iterable[Link], timeout_s: float) -> dict[Link, Answer]:
-    """The answers through those of `links` that have a probe and a node that serves behind them."""
+    """The answers through those of `links` that have a probe and a node behind them that served
+    all the while."""
     probes = site.cluster.target.probes
-    asked = [link for link in site.cluster.reachable(links) if link.port in probes]
+    asked = _with_probe(site, links)
     answers = await asyncio.gather(
         *(answer(link, probes[link.port], timeout_s=timeout_s) for link in asked)
     )
-    return dict(zip(asked, answers, strict=True))
+    serving = set(site.cluster.reachable(asked))
+    return {
+        link: said
+        for link, said in zip(asked, answers, strict=True)
+        # An answer always means something; silence only from a node that could have spoken.
+        if said.kind == "answered" or link in serving
+    }
 
 
-async def answer_times(site: Site) -> Mapping[Link, float]:
-    """Seconds until the first byte of an answer, for each link of the fault that answered."""
-    answers = await ask(site, site.links, PATIENCE_S)
-    return {link: said.latency_s for link, said in answers.items() if said.kind == "answered"}
+async def prove_slow(site: Site, sound: Sound) -> dict[Link, float]:
+    """Seconds that soundings took, for each link of the fault that nothing else disturbs and that
+    can be sounded. Raises `FaultError` if one is faster than the fault allows, time after time."""
+    took: dict[Link, float] = {}
+    waiting: Sequence[Link] = _with_probe(site, site.alone)
+    for _ in range(TRIES):
+        soundings = await _sound(site, waiting, sound)
+        took.update({link: said.took_s for link, said in soundings.items()})
+        waiting = [link for link, said in soundings.items() if said.free]
+        if not waiting:
+            return took
+    first = soundings[waiting[0]]
+    raise FaultError(
+        f"{site.id}: {waiting[0].name} took {first.took_s * 1000:.0f} ms, although the fault makes "
+        f"it take at least {first.least_s * 1000:.0f} ms."
+    )
 
 
-async def all_answer(site: Site, links: Iterable[Link]) -> tuple[int, list[Link]]:
-    """How many of `links` answer a probe, and those that do not after `PATIENCE_S` of asking."""
+async def prove_free(site: Site, links: Iterable[Link], sound: Sound) -> int:
+    """How many of `links` showed that the fault is gone, out of those that no fault disturbs now.
+
+    Raises `FaultError` if one does not for `PATIENCE_S`, while its node is fast without the link.
+    """
     deadline = asyncio.get_running_loop().time() + PATIENCE_S
     waiting = list(links)
-    answered = 0
-    while True:
-        answers = await ask(site, waiting, timeout_s=1.0)
-        good = [link for link, said in answers.items() if said.kind == "answered"]
-        answered += len(good)
-        waiting = [link for link in answers if link not in good]
-        if not waiting or asyncio.get_running_loop().time() >= deadline:
-            return answered, waiting
+    free = 0
+    while waiting := _with_probe(site, _undisturbed(site, waiting)):
+        soundings = await _sound(site, waiting, sound)
+        free += sum(said.free for said in soundings.values())
+        waiting = [link for link in waiting if link not in soundings or not soundings[link].free]
+        if asyncio.get_running_loop().time() >= deadline:
+            break
         await asyncio.sleep(0.02)
+    for link in waiting:
+        direct = await sound(link.upstream, site.cluster.target.probes[link.port])
+        # Otherwise it is the node that is slow, which is no matter of the fault.
+        if direct is not None and direct.free and _undisturbed(site, [link]):
+            raise FaultError(
+                f"{site.id}: {link.name} is healed, but for {PATIENCE_S:g} s no probe through it "
+                f"was answered as fast as it should be, while {link.node} itself answers."
+            )
+    return free
+
+
+async def sound_answer(address: Address, probe: bytes, least_s: float) -> Sounding:
+    """The time until an answer's first byte; at most `least_s` are waited for."""
+    said = await answer(address, probe, timeout_s=least_s)
+    return Sounding(said.latency_s if said.kind == "answered" else least_s, least_s)
+
+
+async def sound_end(address: Address, probe: bytes, within_s: float) -> Sounding | None:
+    """The time from before the connection is made until the node's end of file, which follows
+    upon ours after an answer; at most `within_s` are waited for."""
+    loop = asyncio.get_running_loop()
+    writer: asyncio.StreamWriter | None = None
+    answered = False
+    start = loop.time()
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(probe)
+            answered = bool(await reader.read(1))
+            writer.write_eof()
+        async with asyncio.timeout(within_s):
+            while await reader.read(4096):
+                pass
+    except TimeoutError:
+        # From here on: that it has not come by now.
+        return Sounding(within_s, within_s) if answered else None
+    except OSError:
+        return None
+    finally:
+        if writer is not None:
+            await _abort(writer)
+    return Sounding(loop.time() - start, within_s) if answered else None
 
 
 class Canaries:
-    """A connection of the harness's own on each link, to see what becomes of it."""
+    """A connection of the harness's own on each of the links that answer, to see how it ends.
 
-    def __init__(self, links: Iterable[Link]) -> None:
-        self._links = list(links)
+    Each was answered once, so that Toxiproxy is known to have taken it.
+    """
+
+    def __init__(self, site: Site, links: Iterable[Link]) -> None:
+        self._links = _with_probe(site, _undisturbed(site, links))
+        self._probes = site.cluster.target.probes
         self._open: dict[Link, tuple[asyncio.StreamReader, asyncio.StreamWriter]] = {}
 
-    async def __aenter__(self) -> Self:
-        async with asyncio.timeout(CANARY_S):
-            for link in self._links:
-                with contextlib.suppress(OSError):
-                    self._open[link] = await asyncio.open_connection(*link.listen)
+    async def __aenter__(self) -> Canaries:
+        try:
+            await asyncio.gather(*(self._send(link) for link in self._links))
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for _reader, writer in self._open.values():
-            writer.close()
+    async def __aexit__(self, *_error: object) -> None:
+        opened, self._open = self._open, {}
+        for _reader, writer in opened.values():
+            await _abort(writer)
 
     async def endings(self) -> dict[str, str]:
         """How each connection ended: `reset`, `closed`, or `open` after `CANARY_S` seconds."""
         endings = await asyncio.gather(*(_ending(reader) for reader, _ in self._open.values()))
         return {link.name: end for link, end in zip(self._open, endings, strict=True)}
+
+    async def _send(self, link: Link) -> None:
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(CANARY_S):
+                reader, writer = await asyncio.open_connection(*link.listen)
+                self._open[link] = reader, writer
+                writer.write(self._probes[link.port])
+                if await reader.read(1):
+                    return
+        if link in self._open:
+            await _abort(self._open.pop(link)[1])
+
+
+def _with_probe(site: Site, links: Iterable[Link]) -> list[Link]:
+    probes = site.cluster.target.probes
+    return [link for link in site.cluster.reachable(links) if link.port in probes]
+
+
+def _undisturbed(site: Site, links: Iterable[Link]) -> list[Link]:
+    return [link for link in links if not site.cluster.network.held(link)]
+
+
+async def _sound(site: Site, links: Sequence[Link], sound: Sound) -> dict[Link, Sounding]:
+    probes = site.cluster.target.probes
+    soundings = await asyncio.gather(*(sound(link.listen, probes[link.port]) for link in links))
+    return {link: said for link, said in zip(links, soundings, strict=True) if said is not None}
 
 
 async def _ending(reader: asyncio.StreamReader) -> str:
@@ -93,3 +217,9 @@ async def _ending(reader: asyncio.StreamReader) -> str:
     except TimeoutError:
         return "open"
     return "closed"
+
+
+async def _abort(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()

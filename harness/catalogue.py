@@ -13,7 +13,10 @@ from harness.target import Target
 
 
 def known_targets() -> dict[str, type[Target]]:
-    """The targets of the package `targets` in the current directory, by name; {} without one."""
+    """The targets of the package `targets` in the current directory, by name; {} without one.
+
+    Raises `UsageError` naming the first that cannot be imported.
+    """
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
@@ -21,8 +24,16 @@ def known_targets() -> dict[str, type[Target]]:
     except ModuleNotFoundError:
         return {}
     found: dict[str, type[Target]] = {}
-    for module in pkgutil.iter_modules(package.__path__, "targets."):
-        for kind in vars(importlib.import_module(module.name)).values():
+    for info in pkgutil.iter_modules(package.__path__, "targets."):
+        try:
+            module = importlib.import_module(info.name)
+        except ImportError as error:
+            raise UsageError(
+                f"{info.name} cannot be imported.",
+                why=str(error),
+                do="Install what it needs (in this repository: pip install -e '.[targets]').",
+            ) from None
+        for kind in vars(module).values():
             if inspect.isclass(kind) and issubclass(kind, Target) and kind.name:
                 found[kind.name] = kind
     return dict(sorted(found.items()))

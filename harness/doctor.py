@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any, Literal, TypeAlias
 
-from harness.errors import MissingPartError
-from harness.parts import ETCD, TOXIPROXY, Found, Part, fetch_toxiproxy, fetchable_by, look_for
+from harness.catalogue import known_targets
+from harness.errors import MissingPartError, UsageError
+from harness.parts import TOXIPROXY, Found, Part, fetch_toxiproxy, fetchable_by, look_for
 from harness.runtime.namespaces import namespaces
 
 State: TypeAlias = Literal["ok", "missing", "old"]
@@ -35,8 +36,9 @@ class Row:
 
 
 def examine(*, fetch: bool = False) -> list[Row]:
-    """Look for everything that experiments need; downloads only with `fetch`."""
-    return [_python(), _pytest(), _toxiproxy(fetch), _namespaces(), _part(ETCD)]
+    """Look for everything that experiments need, those of the project's targets included; downloads
+    only with `fetch`."""
+    return [_python(), _pytest(), _toxiproxy(fetch), _namespaces(), *_targets()]
 
 
 def works(rows: list[Row]) -> bool:
@@ -104,6 +106,15 @@ def _namespaces() -> Row:
     if support.kind == "none":
         return Row("namespaces", "missing", where=meaning, get=support.reason)
     return Row("namespaces", "ok", where=meaning)
+
+
+def _targets() -> list[Row]:
+    try:
+        known = known_targets()
+    except UsageError as error:
+        return [Row("targets", "missing", where=error.what, get=str(error))]
+    parts = {part.name: part for kind in known.values() for part in kind.parts}
+    return [_part(part) for part in parts.values()]
 
 
 def _part(part: Part) -> Row:

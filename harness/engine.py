@@ -73,6 +73,9 @@ class Run:
         self._nemesis: Nemesis | None = None
         self._exits: list[str] = []
         self._quiesced = False
+        self._carried_out = False
+        self.tested = False
+        """Whether the test that judges this run came to its end."""
         self.ended = False
         self._write_identity()
 
@@ -121,6 +124,7 @@ class Run:
         workload = self.experiment.workload
         if workload is None:
             raise UsageError("This experiment has no workload.", do="Add workload=registers(…).")
+        self._carried_out = True
         plan, recorder = self.plan, self.recorder
         endpoints = [Endpoint(name, self.cluster.client_host(name)) for name in self.cluster.names]
         drive = Drive(workload, self.experiment.target, endpoints, recorder, plan.seed)
@@ -221,6 +225,10 @@ class Run:
             return self.outcome, self.reason
         if wrong:
             return "unknown", f"{wrong[0][0].check}: unknown. {wrong[0][0].summary}"
+        if not self.tested:
+            return "unknown", "The test did not run to its end."
+        if self._carried_out and not self.verdicts:
+            return "unknown", "The test judged nothing: add run.expect(…)."
         return "passed", ""
 
     def end(self, outcome: Outcome, reason: str = "") -> None:

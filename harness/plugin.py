@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +29,6 @@ RUNTIMES = ("process",)
 
 SEED_NUMBER = "chaos_seed_number"
 """The fixture that `--chaos-seeds` parametrizes; not for use in tests."""
-
-FIXTURES = frozenset({"run", "cluster", "nemesis", "client"})
 
 
 # Options
@@ -58,8 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the options, markers and ini values come to. One per session; markers are applied for
-    each experiment with `of`."""
+    """What the options and ini values come to. A marker overrides them for its experiment."""
 
     seed: int
     seeds: int = 1
@@ -76,7 +73,6 @@ class Session:
 
     settings: Settings
     portal: Portal | None = None
-    notes: list[str] = field(default_factory=list)
 
 
 SESSION = pytest.StashKey[Session]()
@@ -438,14 +434,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     try:
         result = yield
     except BaseException as error:
-        if not isinstance(error, pytest.skip.Exception):
+        if isinstance(error, KeyboardInterrupt):
+            live.settle("aborted", "Interrupted.")
+        elif not isinstance(error, pytest.skip.Exception):
             live.settle("failed", f"{type(error).__name__}: {error}")
             pyfuncitem.add_report_section("call", "chaos run", _story(live))
         raise
+    live.tested = True
     outcome, reason = live.conclusion()
-    declared = "run" in pyfuncitem.fixturenames
-    if outcome == "passed" and declared and not live.verdicts:
-        outcome, reason = "unknown", "The test judged nothing: add run.expect(…)."
     if outcome != "passed":
         live.settle(outcome, reason)
         # What the checks found is told below, with its evidence.

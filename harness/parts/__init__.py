@@ -7,18 +7,16 @@ A target of your own says what it needs in two lines:
     redis = find(REDIS)  # or MissingPartError, which says how to get it
 """
 
-from harness.parts.etcd import ETCD, etcd_binary
-from harness.parts.part import Found, Missing, Part, Refusal, find, look_for
+from harness.parts.part import Found, Missing, Part, Place, Refusal, find, look_for
 from harness.parts.toxiproxy import TOXIPROXY, fetch_toxiproxy, fetchable_by, toxiproxy_binary
 
 __all__ = [
-    "ETCD",
     "TOXIPROXY",
     "Found",
     "Missing",
     "Part",
+    "Place",
     "Refusal",
-    "etcd_binary",
     "fetch_toxiproxy",
     "fetchable_by",
     "find",

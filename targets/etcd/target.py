@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import aiohttp
 
 from harness import Node, Target
-from harness.parts import ETCD, Part, etcd_binary
+from harness.parts import Part
+from targets.etcd.part import ETCD, etcd_binary
 
 ASK_TIMEOUT_S = 1.0
 VERSION_REQUEST = b"GET /version HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\n\r\n"

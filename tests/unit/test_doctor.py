@@ -9,9 +9,11 @@ import pytest
 
 from harness import doctor
 from harness.doctor import Row, examine, table, to_json, works
-from harness.errors import MissingPartError
-from harness.parts import ETCD, TOXIPROXY, Found, Missing, Part, Refusal
+from harness.errors import MissingPartError, UsageError
+from harness.parts import TOXIPROXY, Found, Missing, Part, Refusal
 from harness.runtime.namespaces import Support
+from targets.etcd import Etcd
+from targets.etcd.part import ETCD
 
 Machine = Callable[..., None]
 
@@ -33,6 +35,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
             TOXIPROXY: toxiproxy or Found(Path("/bin/toxiproxy-server"), "2.12.0", "PATH"),
             ETCD: etcd or Found(Path("/bin/etcd"), "3.5.1", "PATH"),
         }
+        monkeypatch.setattr(doctor, "known_targets", lambda: {"etcd": Etcd})
         monkeypatch.setattr(doctor, "look_for", answers.__getitem__)
         monkeypatch.setattr(doctor, "fetchable_by", lambda: fetchable)
         monkeypatch.setattr(doctor, "fetch_toxiproxy", fetch)
@@ -152,3 +155,17 @@ def test_the_rows_for_programs(machine: Machine) -> None:
         "get": "",
         "blocks": False,
     }
+
+
+def test_a_target_that_cannot_be_imported_is_told(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise UsageError("targets.mine cannot be imported.", why="No module named 'aiohttp'")
+
+    machine()
+    monkeypatch.setattr(doctor, "known_targets", fail)
+    rows = examine()
+    assert row(rows, "targets").state == "missing"
+    assert "aiohttp" in table(rows)
+    assert works(rows)

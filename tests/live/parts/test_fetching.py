@@ -19,7 +19,6 @@ from harness.errors import MissingPartError
 from harness.parts import (
     Found,
     Part,
-    etcd_binary,
     fetch_toxiproxy,
     find,
     toxiproxy,
@@ -27,6 +26,7 @@ from harness.parts import (
 )
 from harness.parts.cache import parts_cache
 from harness.parts.download import DownloadError, download
+from targets.etcd.part import etcd_binary
 
 pytestmark = pytest.mark.live
 

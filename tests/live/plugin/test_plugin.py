@@ -173,10 +173,20 @@ def test_a_test_that_judges_nothing_is_unknown(pytester: pytest.Pytester) -> Non
     assert runs_of(pytester)[0]["outcome"] == "unknown"
 
 
-def test_a_plain_assert_that_fails_shows_the_run(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("kind", ["run", "cluster"])
+def test_a_failing_fixture_makes_the_run_unknown(pytester: pytest.Pytester, kind: str) -> None:
+    source = SOUND.split("    run.expect")[0].replace("(run)", f"({kind}, broken)") + "    pass\n"
     pytester.makepyfile(
-        test_it=SOUND + "    assert run.seed_is_missing if False else len(run.history) < 3\n"
+        test_it=source + "\n@pytest.fixture\ndef broken():\n    raise ValueError('no')\n"
     )
+    run_pytest(pytester).assert_outcomes(errors=1)
+    (run,) = runs_of(pytester)
+    assert run["outcome"] == "unknown"
+    assert run["reason"] == "The test did not run to its end."
+
+
+def test_a_plain_assert_that_fails_shows_the_run(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it=SOUND + "    assert len(run.history) < 3\n")
     result = run_pytest(pytester)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*assert*len(*", "*chaos run*", "Run: *"])

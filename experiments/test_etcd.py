@@ -23,8 +23,8 @@ def expect_linearizable(run, *, availability):
 @experiment(
     target=Etcd(nodes=3),
     workload=register_workload(),
-    faults=[faults.netsplit("isolate", who="leader", every=seconds(2), lasting=seconds(1.3))],
-    duration=seconds(4),
+    faults=[faults.netsplit("isolate", who="leader", every=seconds(2), lasting=seconds(2))],
+    duration=seconds(4.5),
 )
 def test_leader_cut_off(run):
     """A leader that is cut off must not serve stale reads, nor accept writes that get lost."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from typing import Any
 
 import aiohttp
 
-from harness import Client, Refused, Unavailable
+from harness import Client, Refused, Target, Unavailable
 from targets.etcd.target import Etcd
 
 
@@ -16,6 +17,10 @@ class EtcdClient(Client):
     """One client with one connection to one member. Values are anything that JSON can hold."""
 
     _session: aiohttp.ClientSession | None = None
+
+    def __init__(self, target: Target, node: str, host: str) -> None:
+        super().__init__(target, node, host)
+        self._unanswered: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
         # One connection, as one user has; the harness's deadline bounds every call.
@@ -30,6 +35,8 @@ class EtcdClient(Client):
                 raise Unavailable(f"/version answered {response.status}")
 
     async def close(self) -> None:
+        for task in self._unanswered:
+            task.cancel()
         if self._session is not None:
             await self._session.close()
 
@@ -41,7 +48,14 @@ class EtcdClient(Client):
         return json.loads(_decode(found[0]["value"])) if found else None
 
     async def write(self, key: str, value: Any) -> None:
-        await self._ask("put", {"key": _encode(key), "value": _encode(json.dumps(value))})
+        assert isinstance(self.target, Etcd)
+        writing = self._ask("put", {"key": _encode(key), "value": _encode(json.dumps(value))})
+        if self.target.acknowledges_early:
+            task = asyncio.create_task(writing)
+            self._unanswered.add(task)
+            task.add_done_callback(self._forget)
+        else:
+            await writing
 
     async def cas(self, key: str, expected: Any, new: Any) -> None:
         compare: dict[str, Any] = {"key": _encode(key), "result": "EQUAL"}
@@ -53,6 +67,11 @@ class EtcdClient(Client):
         answer = await self._ask("txn", {"compare": [compare], "success": [put]})
         if not answer.get("succeeded"):
             raise Refused
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._unanswered.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, so that asyncio does not complain
 
     async def _ask(self, method: str, request: dict[str, Any]) -> dict[str, Any]:
         assert self._session is not None

@@ -22,7 +22,8 @@ class Etcd(Target):
     """An etcd cluster of `nodes` members.
 
     `stale_reads` makes clients read `serializable`: any member answers from its own state, without
-    asking the leader. etcd offers that for speed, and it is not linearizable.
+    asking the leader. etcd offers that for speed, and it is not linearizable. `acknowledges_early`
+    is a mutant: clients say that a write is done before they were told so.
     """
 
     name: ClassVar[str] = "etcd"
@@ -32,6 +33,7 @@ class Etcd(Target):
     roles: ClassVar[Sequence[str]] = ("leader", "follower")
 
     stale_reads: bool = False
+    acknowledges_early: bool = False
     heartbeat_interval_ms: int = 50
     election_timeout_ms: int = 500
     """Half of etcd's defaults, which are meant for networks: elections take half as long."""

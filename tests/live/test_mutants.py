@@ -1,0 +1,76 @@
+"""Every experiment can fail: on a target with a deliberate bug it does, with the right verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments import test_etcd
+from fixtures.registers import MUTANTS, Registers, RegistersClient
+from harness import faults, registers, seconds
+from harness.check import linearizable
+from harness.check.verdict import Verdict
+from harness.declare import Experiment, experiment_of
+from harness.engine import Run, perform
+from harness.plan import make_plan
+from harness.record.folder import RunFolder
+
+pytestmark = pytest.mark.live
+
+# The mutants of etcd that each experiment finds. Stale reads are only found where some member lags
+# behind while it serves.
+ON_ETCD = {
+    "test_leader_cut_off": ("stale_reads", "acknowledges_early"),
+    "test_random_halves": ("stale_reads", "acknowledges_early"),
+    "test_majorities_ring": ("stale_reads", "acknowledges_early"),
+    "test_leader_that_nobody_hears": ("acknowledges_early",),
+    "test_kill_and_restart": ("acknowledges_early",),
+    "test_old_leader_wakes_up": ("acknowledges_early",),
+    "test_slow_links": ("stale_reads", "acknowledges_early"),
+}
+
+
+def judged(experiment: Experiment, folder: Path, seed: int) -> Verdict:
+    plan = make_plan(experiment, "mutant", seed)
+    run = Run(experiment, plan, RunFolder.create(folder, "mutant", seed), "")
+    asyncio.run(perform(run))
+    verdict = run.expect(linearizable("cas-register"))
+    run.end(*run.conclusion())
+    assert run.outcome in ("failed", "unknown"), run.reason
+    return verdict
+
+
+def test_no_experiment_on_etcd_is_without_a_mutant() -> None:
+    there = {name for name in vars(test_etcd) if name.startswith("test_")}
+    assert there == {*ON_ETCD, "test_serializable_reads_are_stale"}
+
+
+@pytest.mark.parametrize(
+    ("name", "mutant"), [(name, mutant) for name, found in ON_ETCD.items() for mutant in found]
+)
+def test_each_experiment_on_etcd_finds_its_mutants(name: str, mutant: str, tmp_path: Path) -> None:
+    sound = experiment_of(getattr(test_etcd, name))
+    assert sound is not None
+    target: Any = dataclasses.replace(sound.target, **{mutant: True})
+    verdict = judged(dataclasses.replace(sound, target=target), tmp_path, seed=2**40)
+    assert verdict.result == "invalid", verdict.summary
+
+
+@pytest.mark.parametrize("mutant", [None, *MUTANTS])
+def test_each_mutant_of_the_registers_is_found(mutant: str | None, tmp_path: Path) -> None:
+    experiment = Experiment(
+        target=Registers(nodes=3, mutant=mutant),
+        workload=registers(RegistersClient, clients=6, rate=300),
+        faults=[
+            faults.kill(who="leader", at=seconds(0.5), restart_after=seconds(0.2)),
+            faults.netsplit("isolate", who="leader", at=seconds(1), lasting=seconds(0.7)),
+        ],
+        duration=seconds(2),
+        before=seconds(0),
+    )
+    verdict = judged(experiment, tmp_path, seed=2**40)
+    assert verdict.result == ("invalid" if mutant else "valid"), verdict.summary

@@ -76,7 +76,6 @@ class Run:
         self._carried_out = False
         self.tested = False
         """Whether the test that judges this run came to its end."""
-        self.ended = False
         self._write_identity()
 
     @property
@@ -233,7 +232,6 @@ class Run:
 
     def end(self, outcome: Outcome, reason: str = "") -> None:
         """Complete the folder with how the run ended."""
-        self.ended = True
         self.outcome, self.reason = outcome, reason
         self.recorder.close()
         self.journal.write("end", outcome=outcome, reason=reason)

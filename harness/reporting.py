@@ -1,0 +1,119 @@
+"""What people are told about runs: the story of a failure, a line per run, the user's line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.history import MISMATCH
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+    from harness.engine import Run
+
+
+def headline(live: Run) -> str:
+    """Which checks did not come out as expected."""
+    wrong = [found.check for found, hoped in live.verdicts if found.result != hoped]
+    return f"{len(wrong)} of {len(live.verdicts)} checks: {', '.join(wrong)}"
+
+
+def story(live: Run) -> str:
+    """What a person needs who meets this failure: verdicts, evidence, faults, where, how again."""
+    from harness.record.bite import bites
+
+    lines = []
+    for found, hoped in live.verdicts:
+        mark = "as expected" if found.result == hoped else f"expected {hoped}"
+        lines.append(f"{found.check}: {found.result} ({mark}). {found.summary}")
+        if found.evidence and found.result != hoped:
+            # The first line of the evidence may be the summary again.
+            evidence = [line for line in found.evidence.splitlines() if line != found.summary]
+            lines += [f"  {line}" for line in evidence]
+    if lines:
+        lines.append("")
+    told = bites(live.folder.journal, live.recorder.ops)
+    if told:
+        lines += ["Faults:", *(f"  {bite}" for bite in told)]
+    lines += [
+        f"Run:    {live.folder.path}",
+        f"Seed:   {live.plan.seed}",
+        f"Replay: {live.replay_command}",
+    ]
+    return "\n".join(lines)
+
+
+def summary(live: Run) -> str:
+    """One line of figures."""
+    counts = live.recorder.outcomes
+    refused = sum(op.error == MISMATCH for op in live.recorder.ops)
+    idle = [bite.id for bite in live.bites if not bite.bit]
+    text = (
+        f"{counts['ok']} ok, {refused} refused, {counts['fail'] - refused} failed, "
+        f"{counts['info']} unknown; faults: {len(live.bites)}"
+    )
+    if idle:
+        text += f", of which {', '.join(idle)} did not bite"
+    if live.kept:
+        text += "; cluster kept up, `harness cleanup` ends it"
+    return text
+
+
+def list_runs(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    """One line per run: outcome, seed, what it met, and its folder."""
+    rows = []
+    told = []
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if not isinstance(report, pytest.TestReport) or report.when != "teardown":
+                continue
+            properties = dict(report.user_properties)
+            if "chaos_outcome" in properties:
+                rows.append((str(properties["chaos_run"]), report.nodeid, properties))
+            if properties.get("chaos_divergences"):
+                told.append(str(properties["chaos_divergences"]))
+    if not rows:
+        return
+    terminalreporter.section("chaos runs")
+    for path, nodeid, properties in sorted(rows):
+        outcome = str(properties["chaos_outcome"])
+        colour = {"passed": "green", "failed": "red"}.get(outcome, "yellow")
+        name = nodeid.rpartition("::")[2]
+        terminalreporter.write(f"{outcome:<8}", **{colour: True})
+        terminalreporter.write_line(f" {name} (seed {properties['chaos_seed']})")
+        terminalreporter.write_line(f"         {properties['chaos_summary']}")
+        terminalreporter.write_line(f"         {short_path(Path(path), config)}")
+    for text in told:
+        terminalreporter.section("replay")
+        terminalreporter.write_line(text)
+
+
+def harness_error(error: BaseException | None) -> HarnessError | None:
+    """`error` or what caused it, if that is one of the harness."""
+    while error is not None and not isinstance(error, HarnessError):
+        error = error.__cause__
+    return error
+
+
+def message(error: HarnessError, info: pytest.ExceptionInfo[BaseException]) -> str:
+    """The error and the last line of the user's that led to it: no stack trace of ours."""
+    ours = Path(__file__).parent
+    place = ""
+    for entry in info.traceback:
+        path = Path(str(entry.path))
+        installed = "site-packages" in path.parts or ours in path.parents
+        # Generated code (a dataclass's __init__) and the interpreter's own have no file of theirs.
+        if path.is_file() and not installed and "/lib/python" not in str(path):
+            place = f"{path}:{entry.lineno + 1}: "
+    return f"{place}{error}"
+
+
+def short_path(path: Path, config: pytest.Config) -> str:
+    """The path as a person at the project's root would type it."""
+    resolved = path.resolve()
+    root = config.rootpath.resolve()
+    return str(resolved.relative_to(root) if resolved.is_relative_to(root) else resolved)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,11 @@ from harness.target import Node, Target
 
 API_PORT = 8474
 HOLDERS_TIMEOUT_S = 2.0
+
+FREEZE_S = 0.5
+"""How long a try to pause a node may take; some milliseconds are usual."""
+
+FREEZE_TRIES = 5
 
 T = TypeVar("T")
 
@@ -34,21 +39,35 @@ class Cluster:
         self._specs = {name: self._spec(name) for name in self.names}
         self._down: dict[str, set[str]] = {name: set() for name in self.names}
         self._paused: dict[str, set[str]] = {name: set() for name in self.names}
+        self._starts = dict.fromkeys(self.names, 1)
         self._locks = {name: asyncio.Lock() for name in self.names}
         self._serving: set[str] = set()
         self._watchers: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     @classmethod
-    async def start(cls, target: Target, runtime: Runtime) -> Cluster:
-        """Start Toxiproxy, all links and all nodes, and wait until every node is ready."""
+    async def start(
+        cls, target: Target, runtime: Runtime, *, tell: Callable[[str], object] | None = None
+    ) -> Cluster:
+        """Start Toxiproxy, all links and all nodes, and wait until every node is ready. `tell`
+        hears of it if Toxiproxy hangs and has to be replaced."""
         api_host = runtime.api_address
         # May fetch it, which takes minutes: not in the loop's thread.
         toxiproxy = await asyncio.to_thread(toxiproxy_binary)
-        await runtime.start_tool(
-            "toxiproxy", [str(toxiproxy), "-host", api_host, "-port", str(API_PORT)]
+        argv = [str(toxiproxy), "-host", api_host, "-port", str(API_PORT)]
+
+        async def start_toxiproxy() -> None:
+            await runtime.start_tool("toxiproxy", argv)
+
+        await start_toxiproxy()
+        network = Network(
+            api_host,
+            API_PORT,
+            mesh(target.node_names, target.ports, runtime.address, runtime.link_address),
+            escape=lambda: runtime.end_now("toxiproxy"),
+            restart=start_toxiproxy,
+            tell=tell,
         )
-        links = mesh(target.node_names, target.ports, runtime.address, runtime.link_address)
-        network = Network(api_host, API_PORT, links, escape=lambda: runtime.end_now("toxiproxy"))
         cluster = cls(target, runtime, network)
         await network.open()
         await runtime.start_all([cluster._specs[name] for name in cluster.names])
@@ -57,6 +76,7 @@ class Cluster:
 
     async def close(self, *, keep: bool = False) -> None:
         """End everything, or leave it running with `keep`. Safe in every state, and twice."""
+        await asyncio.gather(*self._under_way, return_exceptions=True)
         for watcher in self._watchers:
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
@@ -82,6 +102,15 @@ class Cluster:
 
     def processes(self, name: str) -> tuple[int, ...]:
         return self.runtime.processes(name)
+
+    def exit_status(self, name: str) -> int | None:
+        """How the node's last main process ended (negative: by which signal); None while it
+        runs."""
+        return self.runtime.exit_status(name)
+
+    def starts(self, name: str) -> int:
+        """How often the node was started, whatever became of it then."""
+        return self._starts[name]
 
     def held_down(self, name: str) -> bool:
         return bool(self._down[name])
@@ -129,13 +158,40 @@ class Cluster:
 
     async def kill(self, name: str, holder: str) -> None:
         """SIGKILL the node and keep it down until `revive`."""
+        await self._finish(self._kill(name, holder))
+
+    async def stop(self, name: str, holder: str) -> str:
+        """SIGTERM the node and keep it down until `revive`; how it ended."""
+        return await self._finish(self._stop(name, holder))
+
+    async def revive(self, name: str, holder: str) -> None:
+        """Let go of a node that `holder` keeps down; the last to let go starts it again. It is not
+        waited for: whether it serves again is a matter of the cluster, not of the fault."""
+        await self._finish(self._revive(name, holder))
+
+    async def pause(self, name: str, holder: str) -> None:
+        """Freeze the node until `resume`."""
+        await self._finish(self._pause(name, holder))
+
+    async def resume(self, name: str, holder: str) -> None:
+        """Let go of a node that `holder` keeps paused; the last to let go thaws it."""
+        await self._finish(self._resume(name, holder))
+
+    async def settle(self, name: str) -> None:
+        """Wait until nothing is being done to the node: then it is in the state it is held in."""
+        async with self._locks[name]:
+            pass
+
+    # The same, one at a time for each node. A holder is struck off when the work is done, so that
+    # it can be asked for again if it failed.
+
+    async def _kill(self, name: str, holder: str) -> None:
         async with self._locks[name]:
             self._down[name].add(holder)
             self._serving.discard(name)
             await self.runtime.kill(name)
 
-    async def stop(self, name: str, holder: str) -> str:
-        """SIGTERM the node and keep it down until `revive`; how it ended."""
+    async def _stop(self, name: str, holder: str) -> str:
         async with self._locks[name]:
             self._down[name].add(holder)
             self._serving.discard(name)
@@ -145,38 +201,73 @@ class Cluster:
                 return "was paused, killed"
             return await self.runtime.stop(name)
 
-    async def revive(self, name: str, holder: str) -> None:
-        """Let go of a node that `holder` keeps down; the last to let go starts it again. It is not
-        waited for: whether it serves again is a matter of the cluster, not of the fault."""
+    async def _revive(self, name: str, holder: str) -> None:
         async with self._locks[name]:
-            if holder not in self._down[name]:
+            holders = self._down[name]
+            if holder not in holders:
                 return
-            self._down[name].discard(holder)
-            if self._down[name] or self.state(name) != "down":
-                return
-            await self.runtime.spawn(self._specs[name])
-            if self._paused[name]:
-                await self.runtime.pause(name)
-            self._watch(name)
+            if holders == {holder}:
+                if self.state(name) == "down":
+                    # A watcher may have seen its last answer after it was killed.
+                    self._serving.discard(name)
+                    before = self.exit_status(name)
+                    await self.runtime.spawn(self._specs[name])
+                    # A new process has not ended yet, or in some way of its own.
+                    if self.exit_status(name) is None or self.exit_status(name) != before:
+                        self._starts[name] += 1
+                    if self._paused[name]:
+                        await self._unless_ended(name, self._freeze)
+                if name not in self._serving:
+                    self._watch(name)
+            holders.discard(holder)
 
-    async def pause(self, name: str, holder: str) -> None:
-        """Freeze the node until `resume`."""
+    async def _pause(self, name: str, holder: str) -> None:
         async with self._locks[name]:
             self._paused[name].add(holder)
             if self.state(name) == "running":
-                await self.runtime.pause(name)
+                await self._unless_ended(name, self._freeze)
 
-    async def resume(self, name: str, holder: str) -> None:
-        """Let go of a node that `holder` keeps paused; the last to let go thaws it."""
+    async def _resume(self, name: str, holder: str) -> None:
         async with self._locks[name]:
-            self._paused[name].discard(holder)
-            if not self._paused[name] and self.state(name) == "paused":
-                await self.runtime.resume(name)
+            if self._paused[name] == {holder} and self.state(name) != "down":
+                await self._unless_ended(name, self.runtime.resume)
                 if name not in self._serving:
                     # It was started while it was held paused, and could not get ready then.
                     self._watch(name)
+            self._paused[name].discard(holder)
 
     # Helpers
+
+    async def _freeze(self, name: str) -> None:
+        """Pause the node. One that is just starting a child may be impossible to stop: between
+        vfork and exec the kernel lets the parent wait for the child, which is stopped already."""
+        for _ in range(FREEZE_TRIES):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FREEZE_S):
+                    await self.runtime.pause(name)
+                    return
+            await self.runtime.resume(name)
+        await self.runtime.pause(name)
+
+    async def _unless_ended(self, name: str, work: Callable[[str], Awaitable[None]]) -> None:
+        """Do `work` on the node. That it ends by itself meanwhile is no failure of the harness."""
+        try:
+            await work(name)
+        except BrokenError:
+            if self.state(name) != "down":
+                raise
+
+    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await `work`; if cancelled, it goes on to its end nevertheless, and whoever wants the
+        same node next waits for it. A thread that kills cannot be called back."""
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_look_at)
+            raise
 
     def _watch(self, name: str) -> None:
         async def until_ready() -> None:
@@ -228,6 +319,11 @@ class Cluster:
             stop_timeout_s=target.stop_timeout_s,
             needs_names=target.needs_names,
         )
+
+
+def _look_at(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()  # looked at, so that asyncio does not report it as forgotten
 
 
 def _ask(target: Target, method: str, call: Callable[[], T]) -> T:

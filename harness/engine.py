@@ -104,7 +104,9 @@ class Run:
             run_id=self.folder.path.name,
             on_exit=self._node_exited,
         )
-        self._cluster = await Cluster.start(target, self._runtime)
+        self._cluster = await Cluster.start(
+            target, self._runtime, tell=lambda what: self.journal.write("note", what=what)
+        )
         self._nemesis = Nemesis(self._cluster, self.journal, self.recorder)
         for name in self._cluster.names:
             pids = list(self._cluster.processes(name))

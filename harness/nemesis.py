@@ -1,18 +1,19 @@
 """The nemesis: carries out a schedule, or a person's commands, and undoes everything (D3, D4).
 
 For each fault the journal tells: asked (and when it should have been), undo registered, injected,
-proved, healing, healed, each with the moment it happened.
+proved, healing, healed, each with the moment it happened. Of one that went wrong it tells what
+failed; `undone` is one that did not land and of which nothing is left.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.cluster import Cluster
-from harness.errors import FaultError, HarnessError
+from harness.errors import FaultError, UsageError
 from harness.faults import Fault
 from harness.faults._base import Who
 from harness.network import Effect, Link
@@ -31,8 +32,8 @@ STEP_TIMEOUT_S = 60.0
 class Site:
     """Where one occurrence of a fault takes place, and what it has to remember until it is healed.
 
-    `nodes` are those concerned, `links` what it does to which link, `memory` whatever the fault
-    itself keeps.
+    `nodes` are those concerned, `links` what it does to which link, `alone` those of the links
+    that no other fault disturbed at that moment, `memory` whatever the fault itself keeps.
     """
 
     def __init__(self, id: str, fault: Fault, cluster: Cluster) -> None:
@@ -41,6 +42,10 @@ class Site:
         self.cluster = cluster
         self.nodes: tuple[str, ...] = ()
         self.links: Mapping[Link, Sequence[Effect]] = {}
+        self.alone: tuple[Link, ...] = ()
+        self.failed = False
+        """Whether it failed, and somebody was told."""
+        self.lock = asyncio.Lock()
         self.memory: dict[str, Any] = {}
         self.notes: dict[str, Any] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -63,12 +68,19 @@ class Site:
         """Facts for the journal, written with the injection."""
         self.notes.update(facts)
 
+    async def meet(self, links: Iterable[Link]) -> None:
+        """Note how many connections there are on `links`, before the fault makes any of its own."""
+        connections = await self.cluster.network.connections()
+        self.note(connections=sum(connections.get(link, 0) for link in links))
+
     async def hold(self, effects: Mapping[Link, Sequence[Effect]]) -> None:
         """Put `effects` on links in this fault's name, and note how many connections it met."""
+        network = self.cluster.network
         self.links = effects
-        connections = await self.cluster.network.connections()
-        self.note(connections=sum(connections.get(link, 0) for link in effects))
-        await self.cluster.network.hold(self.id, effects)
+        if "connections" not in self.notes:
+            await self.meet(effects)
+        self.alone = tuple(link for link in effects if not network.held(link))
+        await network.hold(self.id, effects)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` until the fault is healed; its failure fails the healing."""
@@ -107,6 +119,7 @@ class Nemesis:
         self._journal = journal
         self._recorder = recorder
         self._sites: dict[str, Site] = {}
+        self._under_way: set[asyncio.Task[None]] = set()
 
     @property
     def in_force(self) -> list[Site]:
@@ -128,53 +141,56 @@ class Nemesis:
             raise failures.exceptions[0] from None
 
     async def inject(self, id: str, fault: Fault, asked_s: float | None = None) -> Site:
-        """Inject `fault` and prove it. If that fails, what was done of it is undone first."""
+        """Inject `fault` and prove it. If that fails, what was done of it is undone first; if that
+        fails too, the fault stays in force, for `heal_all` to try again."""
+        if id in self._sites:
+            raise UsageError(f"A fault {id} is in force already.", do="Give each its own name.")
         site = Site(id, fault, self._cluster)
         self._tell(site, "asked", what=fault.describe(), kind=fault.kind, asked_s=asked_s)
         self._tell(site, "undo")
         self._sites[id] = site
         try:
-            async with asyncio.timeout(STEP_TIMEOUT_S):
+            async with self._deadline(site, "did not land"):
                 in_flight = self._recorder.in_flight
                 await fault.inject(site)
             self._tell(site, "injected", nodes=list(site.nodes), in_flight=in_flight, **site.notes)
-            async with asyncio.timeout(STEP_TIMEOUT_S):
+            async with self._deadline(site, "did not land"):
                 proof = await fault.prove(site)
             self._tell(site, "proved", proof=proof)
         except BaseException as error:
-            await asyncio.shield(self._undo(site))
-            if isinstance(error, TimeoutError):
-                raise FaultError(
-                    f"{id} ({fault.describe()}) did not land within {STEP_TIMEOUT_S:g} s."
-                ) from None
+            self._failed(site, error)
+            await self._shielded(self._undo(site))
             raise
         return site
 
     async def heal(self, site: Site) -> None:
         """Heal one fault and prove that it is gone. Does nothing if it already was healed."""
-        if site.id not in self._sites:
-            return
-        self._tell(site, "healing")
-        try:
-            async with asyncio.timeout(STEP_TIMEOUT_S):
-                await site.fault.heal(site)
-            self._sites.pop(site.id, None)
-            async with asyncio.timeout(STEP_TIMEOUT_S):
-                proof = await site.fault.prove_healed(site)
-        except TimeoutError:
-            raise FaultError(
-                f"{site.id} ({site.fault.describe()}) was not healed within {STEP_TIMEOUT_S:g} s."
-            ) from None
-        self._tell(site, "healed", proof=proof)
+        async with site.lock:
+            if self._sites.get(site.id) is not site:
+                return
+            self._tell(site, "healing")
+            try:
+                async with self._deadline(site, "was not healed"):
+                    await self._end(site)
+                async with self._deadline(site, "was not healed"):
+                    proof = await site.fault.prove_healed(site)
+            except BaseException as error:
+                self._failed(site, error)
+                raise
+            del self._sites[site.id]
+            self._tell(site, "healed", proof=proof)
 
     async def heal_all(self) -> None:
-        """Heal everything in force, the newest first. Tries all, then raises the first failure."""
+        """Heal everything in force, the newest first. Tries all, then raises the first failure,
+        unless of faults that failed before: the first cause counts."""
         failure: Exception | None = None
         for site in reversed(self.in_force):
+            failed_before = site.failed
             try:
                 await self.heal(site)
             except Exception as error:
-                failure = failure or error
+                if not failed_before:
+                    failure = failure or error
         if failure is not None:
             raise failure
 
@@ -187,12 +203,47 @@ class Nemesis:
 
     async def _undo(self, site: Site) -> None:
         """Undo a fault that did not land; its own failure must not hide why it did not."""
-        with contextlib.suppress(HarnessError, TimeoutError, OSError):
-            async with asyncio.timeout(STEP_TIMEOUT_S):
-                await site.end_tasks()
-                await site.fault.heal(site)
-        self._sites.pop(site.id, None)
-        self._tell(site, "undone")
+        async with site.lock:
+            try:
+                async with self._deadline(site, "could not be undone"):
+                    await self._end(site)
+            except Exception as error:
+                self._failed(site, error)
+                return
+            del self._sites[site.id]
+            self._tell(site, "undone")
+
+    async def _end(self, site: Site) -> None:
+        """Heal, whatever becomes of what the fault did in the background."""
+        try:
+            await site.end_tasks()
+        finally:
+            await site.fault.heal(site)
+
+    @contextlib.asynccontextmanager
+    async def _deadline(self, site: Site, failing: str) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(STEP_TIMEOUT_S) as limit:
+                yield
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise FaultError(
+                f"{site.id} ({site.fault.describe()}) {failing} within {STEP_TIMEOUT_S:g} s."
+            ) from None
+
+    async def _shielded(self, work: Coroutine[Any, Any, None]) -> None:
+        """Await `work`, which goes on to its end if this is cancelled."""
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        await asyncio.shield(task)
+
+    def _failed(self, site: Site, error: BaseException) -> None:
+        # Of a cancellation nobody needs to be told: whoever cancelled knows.
+        if isinstance(error, Exception):
+            site.failed = True
+            self._tell(site, "failed", error=str(error) or type(error).__name__)
 
     def _tell(self, site: Site, step: str, **data: Any) -> None:
         self._journal.write("fault", step=step, id=site.id, **data)

@@ -90,6 +90,8 @@ def _told(event: Event) -> str | None:
     if event.name == "node" and data["step"] == "exited":
         return f"{data['node']} exited by itself with status {data['status']}"
     if event.name == "note":
+        if "what" in data:
+            return str(data["what"])
         return f"{data['outcome']}: {data['reason'].splitlines()[0]}"
     if event.name != "fault":
         return None
@@ -101,6 +103,6 @@ def _told(event: Event) -> str | None:
         return f"{id} in force on {nodes}"
     if step == "healed":
         return f"{id} healed"
-    if step == "undone":
-        return f"{id} did not land"
+    if step == "failed":
+        return f"{id} failed: {data['error'].splitlines()[0]}"
     return None

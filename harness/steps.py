@@ -22,6 +22,9 @@ from harness.workload.workload import Request
 
 OP_TIMEOUT_S = 5.0
 
+DRAWN_S = 60.0
+"""For how long a varying fault has its values drawn; nobody knows how long a block will take."""
+
 
 class ClusterSteps:
     """The started cluster."""
@@ -80,7 +83,7 @@ class NemesisSteps:
         members = faults.Members(self._run.cluster.names, tuple(self._run.cluster.target.roles))
         self._count += 1
         id = f"f{self._count}"
-        resolved = fault.resolve(stream(self._run.plan.seed, "steps", id), members, 0.0)
+        resolved = fault.resolve(stream(self._run.plan.seed, "steps", id), members, DRAWN_S)
         site = self._portal.call(self._run.nemesis.inject(id, resolved))
         try:
             yield site.nodes

@@ -8,13 +8,18 @@ from typing import ClassVar
 
 from harness.errors import UsageError
 from harness.faults._links import LinkFault
+from harness.faults._probing import Address, Sounding, sound_rate
 from harness.network import Bandwidth as BandwidthEffect
 from harness.network import Effect
 
 
 @dataclass(frozen=True)
 class Bandwidth(LinkFault):
-    """Limit each link of `who` to `kilobytes_per_s` in each direction."""
+    """Limit each connection on the links of `who` to `kilobytes_per_s` in each direction.
+
+    Proved by answers that cannot have come sooner, unless a thousand of them would be over at once
+    (some MB/s).
+    """
 
     kind: ClassVar[str] = "bandwidth"
 
@@ -30,6 +35,9 @@ class Bandwidth(LinkFault):
 
     def effects(self) -> Sequence[Effect]:
         return (BandwidthEffect(self.kilobytes_per_s),)
+
+    async def sound(self, address: Address, probe: bytes) -> Sounding | None:
+        return await sound_rate(address, probe, self.kilobytes_per_s * 1000)
 
     def describe(self) -> str:
         who = super().describe().removeprefix("bandwidth ")

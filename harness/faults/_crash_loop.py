@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from harness.errors import FaultError
 from harness.faults._base import NodeFault, Proof
-from harness.faults._kill import prove_up
+from harness.faults._kill import prove_up, take_down
 from harness.units import Duration, seconds, to_seconds
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class CrashLoop(NodeFault):
 
     async def inject(self, site: Site) -> None:
         for node in await site.resolve(self.who):
-            site.remember(node, crashes=0, pids=list(site.cluster.processes(node)))
+            site.remember(node, crashes=0)
             await self._crash(site, node)
         site.spawn(self._loop(site))
 
@@ -45,13 +45,12 @@ class CrashLoop(NodeFault):
         return {"crashes": {node: site.memory[node]["crashes"] for node in site.nodes}}
 
     async def heal(self, site: Site) -> None:
-        await site.end_tasks()
         for node in site.nodes:
             await site.cluster.revive(node, site.id)
 
     async def prove_healed(self, site: Site) -> Proof:
         crashes = {node: site.memory[node]["crashes"] for node in site.nodes}
-        return {"pids": prove_up(site), "crashes": crashes}
+        return {**await prove_up(site), "crashes": crashes}
 
     async def _loop(self, site: Site) -> None:
         while True:
@@ -63,5 +62,8 @@ class CrashLoop(NodeFault):
                 await self._crash(site, node)
 
     async def _crash(self, site: Site, node: str) -> None:
-        await site.cluster.kill(node, site.id)
+        await take_down(site, node)
+        left = site.cluster.processes(node)
+        if left:
+            raise FaultError(f"{site.id}: {node} should be down, but runs as {list(left)}.")
         site.memory[node]["crashes"] += 1

@@ -22,7 +22,7 @@ class Kill(NodeFault):
     async def inject(self, site: Site) -> None:
         for node in await site.resolve(self.who):
             site.remember(node, pids=list(site.cluster.processes(node)))
-            await site.cluster.kill(node, site.id)
+            await take_down(site, node)
 
     async def prove(self, site: Site) -> Proof:
         return {"gone": prove_down(site)}
@@ -32,7 +32,13 @@ class Kill(NodeFault):
             await site.cluster.revive(node, site.id)
 
     async def prove_healed(self, site: Site) -> Proof:
-        return {"pids": prove_up(site)}
+        return await prove_up(site)
+
+
+async def take_down(site: Site, node: str) -> None:
+    """Kill the node on behalf of this fault."""
+    await site.cluster.kill(node, site.id)
+    site.remember(node, starts=site.cluster.starts(node))
 
 
 def prove_down(site: Site) -> dict[str, list[int]]:
@@ -44,20 +50,27 @@ def prove_down(site: Site) -> dict[str, list[int]]:
     return {node: site.memory.get(node, {}).get("pids", []) for node in site.nodes}
 
 
-def prove_up(site: Site) -> dict[str, list[int]]:
-    """The processes that run now, by node; nodes that another fault keeps down are left out."""
-    running = {}
+async def prove_up(site: Site) -> Proof:
+    """That the nodes were started again: their processes (`pids`), by node, and how those ended
+    that ran and did not stay (`ended`), which is the target's doing. Nodes that another fault
+    keeps down are left out. Raises `FaultError` for one that was not started."""
+    running: dict[str, list[int]] = {}
+    ended: dict[str, int | None] = {}
     for node in site.nodes:
+        await site.cluster.settle(node)
         if site.cluster.held_down(node):
             continue
         pids = list(site.cluster.processes(node))
-        if not pids:
+        if pids:
+            running[node] = pids
+        elif site.cluster.starts(node) > site.memory[node]["starts"]:
+            ended[node] = site.cluster.exit_status(node)
+        else:
             raise FaultError(
                 f"{site.id}: {node} was started again, but does not run.",
                 why=site.cluster.log_tail(node),
             )
-        running[node] = pids
-    return running
+    return {"pids": running, **({"ended": ended} if ended else {})}
 
 
 def kill(

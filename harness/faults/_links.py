@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.errors import FaultError, UsageError
 from harness.faults._base import NodeFault, Proof
+from harness.faults._probing import Address, Sounding, prove_free, prove_slow
 from harness.network import Effect, Link
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ class LinkFault(NodeFault):
     """Base of the faults that do one thing to all links of some nodes.
 
     `links` says which: `peers` between those nodes and every other, in both directions; `clients`
-    from clients to those nodes; `all` both.
+    from clients to those nodes; `all` both. A fault that can be measured by the target's probes
+    says how in `sound`.
     """
 
     links: Where = field(default="peers", kw_only=True)
@@ -44,14 +46,31 @@ class LinkFault(NodeFault):
         chosen = select(site, self.links)
         await site.hold({link: self.effects() for link in chosen})
 
+    async def sound(self, address: Address, probe: bytes) -> Sounding | None:
+        """What something takes through a link, and the least it takes under this fault; None
+        where that cannot be measured, and Toxiproxy's own account has to do."""
+        return None
+
+    def sounded(self, site: Site) -> Sequence[Link]:
+        """The links where `sound` would mean something."""
+        return site.alone
+
     async def prove(self, site: Site) -> Proof:
-        return {"by": "toxiproxy", "links": len(await prove_state(site))}
+        links = len(await prove_state(site))
+        took = await prove_slow(site, self.sounded(site), self.sound)
+        site.memory["measured"] = list(took)
+        if not took:
+            return {"by": "toxiproxy", "links": links}
+        took_ms = round(min(took.values()) * 1000, 1)
+        return {"by": "probe", "links": links, "probed": len(took), "took_ms": took_ms}
 
     async def heal(self, site: Site) -> None:
         await site.cluster.network.release(site.id)
 
     async def prove_healed(self, site: Site) -> Proof:
-        return {"by": "toxiproxy", "links": len(await prove_state(site))}
+        links = len(await prove_state(site))
+        free = await prove_free(site, site.memory.get("measured", ()), self.sound)
+        return {"by": "probe" if free else "toxiproxy", "links": links, "answered": free}
 
 
 def select(site: Site, where: Where) -> list[Link]:

@@ -24,19 +24,24 @@ class Pause(NodeFault):
             await site.cluster.pause(node, site.id)
 
     async def prove(self, site: Site) -> Proof:
+        stopped = {}
         for node in site.nodes:
-            state = site.cluster.state(node)
-            if state == "running":
+            await site.cluster.settle(node)
+            if site.cluster.state(node) == "running":
                 raise FaultError(f"{site.id}: {node} should be paused, but runs.")
-        return {"stopped": {node: list(site.cluster.processes(node)) for node in site.nodes}}
+            # None if another fault keeps it down: it is paused as soon as it is started again.
+            stopped[node] = list(site.cluster.processes(node))
+        return {"stopped": stopped}
 
     async def heal(self, site: Site) -> None:
         for node in site.nodes:
             await site.cluster.resume(node, site.id)
 
     async def prove_healed(self, site: Site) -> Proof:
-        states = {node: site.cluster.state(node) for node in site.nodes}
-        for node, state in states.items():
-            if state == "paused" and not site.cluster.held_paused(node):
+        states = {}
+        for node in site.nodes:
+            await site.cluster.settle(node)
+            states[node] = site.cluster.state(node)
+            if states[node] == "paused" and not site.cluster.held_paused(node):
                 raise FaultError(f"{site.id}: {node} should run again, but is still paused.")
         return {"states": states}

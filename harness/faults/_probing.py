@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -36,6 +37,11 @@ TELLING_S = 0.02
 """Slower than this can be told from fast on a busy machine."""
 
 CANARY_S = 2.0
+
+SOUND_S = 0.05
+"""What a sounding of a bandwidth should take: long for a machine, short for a person."""
+
+MAX_PROBES = 1000
 
 Address: TypeAlias = tuple[str, int]
 
@@ -74,11 +80,13 @@ async def ask(site: Site, links: Iterable[Link], timeout_s: float) -> dict[Link,
     }
 
 
-async def prove_slow(site: Site, sound: Sound) -> dict[Link, float]:
-    """Seconds that soundings took, for each link of the fault that nothing else disturbs and that
-    can be sounded. Raises `FaultError` if one is faster than the fault allows, time after time."""
+async def prove_slow(site: Site, links: Iterable[Link], sound: Sound) -> dict[Link, float]:
+    """Seconds that soundings took, for each of `links` where one can be made.
+
+    Raises `FaultError` if one is faster than the fault allows, time after time.
+    """
     took: dict[Link, float] = {}
-    waiting: Sequence[Link] = _with_probe(site, site.alone)
+    waiting: Sequence[Link] = _with_probe(site, links)
     for _ in range(TRIES):
         soundings = await _sound(site, waiting, sound)
         took.update({link: said.took_s for link, said in soundings.items()})
@@ -107,10 +115,11 @@ async def prove_free(site: Site, links: Iterable[Link], sound: Sound) -> int:
         if asyncio.get_running_loop().time() >= deadline:
             break
         await asyncio.sleep(0.02)
-    for link in waiting:
-        direct = await sound(link.upstream, site.cluster.target.probes[link.port])
+    probes = site.cluster.target.probes
+    directly = await asyncio.gather(*(sound(link.upstream, probes[link.port]) for link in waiting))
+    for link, direct in zip(waiting, directly, strict=True):
         # Otherwise it is the node that is slow, which is no matter of the fault.
-        if direct is not None and direct.free and _undisturbed(site, [link]):
+        if direct is not None and direct.free and _with_probe(site, _undisturbed(site, [link])):
             raise FaultError(
                 f"{site.id}: {link.name} is healed, but for {PATIENCE_S:g} s no probe through it "
                 f"was answered as fast as it should be, while {link.node} itself answers."
@@ -118,10 +127,55 @@ async def prove_free(site: Site, links: Iterable[Link], sound: Sound) -> int:
     return free
 
 
-async def sound_answer(address: Address, probe: bytes, least_s: float) -> Sounding:
-    """The time until an answer's first byte; at most `least_s` are waited for."""
-    said = await answer(address, probe, timeout_s=least_s)
-    return Sounding(said.latency_s if said.kind == "answered" else least_s, least_s)
+async def free_links(site: Site, links: Iterable[Link], sound: Sound) -> list[Link]:
+    """Those of `links` that are fast now, and that no fault disturbs."""
+    waiting = _with_probe(site, _undisturbed(site, links))
+    soundings = await _sound(site, waiting, sound)
+    return [link for link, said in soundings.items() if said.free]
+
+
+async def sound_answer(address: Address, probe: bytes, least_s: float) -> Sounding | None:
+    """The time from sending the probe to the first byte of its answer."""
+    said = await answer(address, probe, timeout_s=PATIENCE_S)
+    return Sounding(said.latency_s, least_s) if said.kind == "answered" else None
+
+
+async def sound_open(address: Address, probe: bytes) -> Sounding | None:
+    """Free if there is an answer within `ANSWER_S`."""
+    said = await answer(address, probe, timeout_s=ANSWER_S)
+    return Sounding(said.latency_s, ANSWER_S) if said.kind == "answered" else None
+
+
+async def sound_rate(address: Address, probe: bytes, bytes_per_s: float) -> Sounding | None:
+    """The time that as many answers take as should keep the link busy for `SOUND_S`.
+
+    All probes but the first are sent at once. However the answers come, so many bytes cannot have
+    come sooner. None if even `MAX_PROBES` of them would take less than `TELLING_S`.
+    """
+    loop = asyncio.get_running_loop()
+    writer: asyncio.StreamWriter | None = None
+    start = loop.time()
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(probe)
+            received = size = len(await reader.read(65536))
+            if not size or size * MAX_PROBES < bytes_per_s * TELLING_S:
+                return None
+            missing = bytes_per_s * SOUND_S - received
+            count = max(0, min(MAX_PROBES, math.ceil(missing / size)))
+            writer.write(probe * count)
+            while received < size * (count + 1):
+                data = await reader.read(65536)
+                if not data:
+                    return None
+                received += len(data)
+    except (OSError, TimeoutError):
+        return None
+    finally:
+        if writer is not None:
+            await _abort(writer)
+    return Sounding(loop.time() - start, received / bytes_per_s)
 
 
 async def sound_end(address: Address, probe: bytes, within_s: float) -> Sounding | None:

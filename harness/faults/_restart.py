@@ -23,20 +23,21 @@ class Restart(NodeFault):
     async def inject(self, site: Site) -> None:
         for node in await site.resolve(self.who):
             pids = list(site.cluster.processes(node))
-            site.remember(node, pids=pids, ended=await site.cluster.stop(node, site.id))
+            ended = await site.cluster.stop(node, site.id)
+            site.remember(node, pids=pids, ended=ended, starts=site.cluster.starts(node))
             await site.cluster.revive(node, site.id)
 
     async def prove(self, site: Site) -> Proof:
         before = {node: site.memory[node]["pids"] for node in site.nodes}
-        now = prove_up(site)
-        for node, pids in now.items():
+        now = await prove_up(site)
+        for node, pids in now["pids"].items():
             if set(pids) & set(before[node]):
                 raise FaultError(f"{site.id}: {node} still runs the processes it had before.")
-        return {"before": before, "pids": now}
+        return {"before": before, **now}
 
     async def heal(self, site: Site) -> None:
         for node in site.nodes:
             await site.cluster.revive(node, site.id)
 
     async def prove_healed(self, site: Site) -> Proof:
-        return {"pids": prove_up(site)}
+        return await prove_up(site)

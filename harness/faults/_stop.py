@@ -23,7 +23,8 @@ class Stop(NodeFault):
     async def inject(self, site: Site) -> None:
         for node in await site.resolve(self.who):
             pids = list(site.cluster.processes(node))
-            site.remember(node, pids=pids, ended=await site.cluster.stop(node, site.id))
+            ended = await site.cluster.stop(node, site.id)
+            site.remember(node, pids=pids, ended=ended, starts=site.cluster.starts(node))
 
     async def prove(self, site: Site) -> Proof:
         ended = {node: site.memory[node]["ended"] for node in site.nodes}
@@ -34,7 +35,7 @@ class Stop(NodeFault):
             await site.cluster.revive(node, site.id)
 
     async def prove_healed(self, site: Site) -> Proof:
-        return {"pids": prove_up(site)}
+        return await prove_up(site)
 
 
 def stop(

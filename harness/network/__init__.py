@@ -1,9 +1,10 @@
 """The network between the nodes: every link is one Toxiproxy proxy, and can be disturbed.
 
 `links` says what a link is, `effects` what can be done to one, `network` does it to many at once
-and takes it back, `netsplit` has the shapes of partitions, `probe` asks through a link whether it
-works. `toxiproxy` (over `transport`) is the adapter to the server, `sockets` looks at and ends its
-connections. Nothing here knows what a fault or a target is.
+and takes it back (`state` says what that changes), `netsplit` has the shapes of partitions, `probe`
+asks through a link whether it works. `toxiproxy` (over `transport`) is the adapter to the server;
+`sockets` looks at its connections, and `resets` ends those it would hang on.
+Nothing here knows what a fault or a target is.
 """
 
 from harness.network import netsplit
@@ -20,8 +21,9 @@ from harness.network.effects import (
     SlowClose,
 )
 from harness.network.links import Link, mesh
-from harness.network.network import LinkState, Network
+from harness.network.network import Network
 from harness.network.probe import Answer, answer
+from harness.network.state import LinkState
 from harness.network.toxiproxy import Proxy, Toxic, Toxiproxy
 from harness.network.transport import ToxiproxyGone, ToxiproxyHangs
 

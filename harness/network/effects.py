@@ -22,7 +22,7 @@ STREAMS: Mapping[Direction, tuple[str, ...]] = {
 }
 """What Toxiproxy calls the directions."""
 
-MAX_RESET_MS = 2000
+MAX_RESET_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Bandwidth(Effect):
 @dataclass(frozen=True, slots=True)
 class Reset(Effect):
     """Existing connections are reset at once; while it is held, new ones are reset `after_ms`
-    milliseconds (at most 2000: Toxiproxy lets no toxic go while it waits) after their first bytes,
+    milliseconds (at most 1000: Toxiproxy lets no toxic go while it waits) after their first bytes,
     which are lost.
 
     The source of an existing connection sees a reset where that can be had (see `Drop`), otherwise

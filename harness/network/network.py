@@ -4,60 +4,57 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
-from urllib.parse import quote
+from typing import Any, TypeVar
 
-from harness.errors import BrokenError, FaultError, UsageError
+from harness.errors import BrokenError, FaultError, HarnessError, UsageError
 from harness.network import sockets
-from harness.network.effects import Drop, Effect, Reject, ToxicState
+from harness.network.effects import Effect, ToxicState
 from harness.network.links import Link
+from harness.network.resets import Resetter
+from harness.network.state import (
+    MISSING,
+    Change,
+    Holders,
+    LinkState,
+    differences,
+    needs_making,
+    proxy_fields,
+    resets,
+    toxic_calls,
+    undrops,
+    wanted_on,
+)
 from harness.network.toxiproxy import (
     DEADLINE_S,
     Toxiproxy,
     ToxiproxyError,
     add_proxy,
-    add_toxic,
     refuse,
     remove_proxy,
-    remove_toxic,
     set_enabled,
-    update_toxic,
 )
 from harness.network.transport import Call, ToxiproxyGone, ToxiproxyHangs
 
 OPEN_DEADLINE_S = 10.0
 """How long a server that was just started may take until its API answers; usually 30 ms."""
 
-_POLL_S = 0.01
-_STALL_LOOK_S = 0.05  # a receiver that is only busy takes something within that time
-_STALL_END_S = 0.5  # how long Toxiproxy may take to notice that a connection was reset
+REOPEN_DEADLINE_S = 2.0
+"""The same for one that replaces a hung one, while a fault waits for it."""
 
-_DIAL_S = 0.1  # on one machine a node is reached in less than a millisecond
+MAX_REPLACEMENTS = 3
+"""How many hung servers are replaced. Hanging is rare; more than that has a cause to be found."""
+
+_POLL_S = 0.01
 
 T = TypeVar("T")
 
-Holders = Mapping[str, Mapping[Link, tuple[Effect, ...]]]
 
-
-@dataclass(frozen=True, slots=True)
-class LinkState:
-    """What is on one link: whether it listens, and its toxics by name."""
-
-    enabled: bool = True
-    toxics: Mapping[str, ToxicState] = field(default_factory=dict)
-
-
-MISSING = LinkState(enabled=False)
-"""Stands, by identity, for a link that Toxiproxy does not know."""
-
-Change: TypeAlias = tuple[LinkState, LinkState]
-"""What is on a link, and what is wanted there."""
+class _Replaced(Exception):  # noqa: N818
+    """The server hung; a new one runs, with all links closed and nothing on them."""
 
 
 class Network:
@@ -65,9 +62,13 @@ class Network:
 
     Faults hold effects on links under a name of their own. Several may hold the same link: their
     latencies, bandwidths and so on add up in Toxiproxy, while a drop or a rejection lasts until
-    the last of them lets go. `escape` must end the server's process at once; it is called, at most
-    once, if the server hangs, and from then on the network is dead: `release` and `close` return
-    at once, everything else raises `BrokenError`.
+    the last of them lets go.
+
+    If the server hangs, `escape` is called, which must end its process at once, then `restart`,
+    which must start it again at the same address. All that is held is put into force again and
+    looked at, and `tell` hears what happened: every connection was closed. After three times, or
+    without `restart`, the network is dead instead: `release` and `close` return at once,
+    everything else raises `BrokenError`.
 
     The server hangs, and stays so, if a toxic is changed while some receiver does not read (some
     7 MB wait for it then). Connections in that state are therefore reset first, where that is
@@ -77,6 +78,12 @@ class Network:
     It also hangs, or crashes soon after, if one of several toxics is removed while a connection is
     just ending. So where more than one toxic acts on the same direction of a link and any of them
     is taken away, the link is made anew instead, which ends its connections.
+
+    One way to hang remains. When a receiver resets its connection, the goroutine that writes to it
+    ends and only then asks for the lock of the proxy's toxics, to strike the connection off. A
+    change that has the lock first waits for the connection's toxics, which wait for that writer.
+    The kernel does not show that state, and a change may be what it happens in: it cannot be
+    avoided from outside, hence `restart`.
 
     Use it from one event loop. Cancelling a call does not leave it half done: it is finished in
     the background, and the next call waits for it.
@@ -89,17 +96,22 @@ class Network:
         links: Iterable[Link],
         *,
         escape: Callable[[], None] | None = None,
+        restart: Callable[[], Awaitable[None]] | None = None,
+        tell: Callable[[str], object] | None = None,
         deadline_s: float = DEADLINE_S,
     ) -> None:
         self.server = Toxiproxy(host, port, deadline_s=deadline_s)
         self._address = (host, port)
         self._links = {link.name: link for link in links}
         self._escape = escape
+        self._restart = restart
+        self._tell = tell
+        self._replacements = 0
         self._holders: dict[str, Mapping[Link, tuple[Effect, ...]]] = {}
         # What is believed to be on each link. After a failure it is asked for anew.
         self._known: dict[Link, LinkState] = {link: LinkState() for link in self._links.values()}
         self._dead: str | None = None
-        self._pid: int | None = None
+        self._resetter = Resetter(None)
         self._lock = asyncio.Lock()
         # Threads of our own: the loop's may all be taken by clients that block on a cut link.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="harness-network")
@@ -185,29 +197,7 @@ class Network:
 
     async def _open(self) -> None:
         async with self._lock:
-            ends = time.monotonic() + OPEN_DEADLINE_S
-            while True:
-                try:
-                    await self._in_thread(self.server.version)
-                    break
-                except (ToxiproxyGone, ToxiproxyHangs) as error:
-                    if time.monotonic() > ends:
-                        raise BrokenError(
-                            f"Toxiproxy did not answer within {OPEN_DEADLINE_S:g} s.",
-                            why=error.why,
-                            do="Look at its log; something else may have the address.",
-                        ) from None
-                await asyncio.sleep(_POLL_S)
-            proxies = [_proxy(link) for link in self._links.values()]
-            try:
-                await self._api(lambda: self.server.populate(proxies))
-            except ToxiproxyError as error:
-                raise BrokenError(
-                    f"Toxiproxy could not create the {len(proxies)} links.",
-                    why=error.title,
-                    do="If an address is in use, see who has it with `ss -ltnp`.",
-                ) from None
-            self._pid = await self._in_thread(self._find_process)
+            await self._create_links(OPEN_DEADLINE_S, enabled=True)
 
     async def _close(self) -> None:
         async with self._lock:
@@ -215,8 +205,8 @@ class Network:
             if self._dead is None:
                 calls = [remove_proxy(name) for name in self._links]
                 # Those that are not there are refused; where the server is gone, all are.
-                with contextlib.suppress(BrokenError), self._ending_dials(self._known):
-                    await self._api(lambda: self.server.batch(calls))
+                with contextlib.suppress(BrokenError), self._resetter.ending_dials(self._known):
+                    await self._in_thread(lambda: self.server.batch(calls))
             self._dead = self._dead or "it was closed"
             self.server.close()
             self._threads.shutdown(wait=False)
@@ -269,46 +259,87 @@ class Network:
         async with self._lock:
             self._require_alive()
             real = await self._ask_state()
-            return [
-                difference
-                for link in self._known
-                for difference in _differences(link, _wanted(self._holders, link), real.get(link))
-            ]
+            return _all_differences(self._known, self._holders, real)
 
     # How it is done
 
+    async def _create_links(self, deadline_s: float, *, enabled: bool) -> None:
+        ends = time.monotonic() + deadline_s
+        while True:
+            try:
+                await self._in_thread(self.server.version)
+                break
+            except (ToxiproxyGone, ToxiproxyHangs) as error:
+                if time.monotonic() > ends:
+                    raise BrokenError(
+                        f"Toxiproxy did not answer within {deadline_s:g} s.",
+                        why=error.why,
+                        do="Look at its log; something else may have the address.",
+                    ) from None
+            await asyncio.sleep(_POLL_S)
+        proxies = [{**proxy_fields(link), "enabled": enabled} for link in self._links.values()]
+        try:
+            await self._in_thread(lambda: self.server.populate(proxies))
+        except ToxiproxyError as error:
+            raise BrokenError(
+                f"Toxiproxy could not create the {len(proxies)} links.",
+                why=error.title,
+                do="If an address is in use, see who has it with `ss -ltnp`.",
+            ) from None
+        self._resetter = await self._in_thread(lambda: Resetter.of_listener(self._address))
+
     async def _bring_to(self, holders: Holders, links: Iterable[Link]) -> None:
         """Make `links` what `holders` want. Raises the first refusal, with `_known` outdated."""
-        changes = {}
-        for link in links:
-            change = (self._known[link], _wanted(holders, link))
-            if change[0] is MISSING or change[0] != change[1]:
-                changes[link] = change
-        if not changes:
-            return
-        await self._api(lambda: self._carry_out(changes))
-        self._known.update({link: wanted for link, (_, wanted) in changes.items()})
+        try:
+            await self._change(self._changes(holders, links))
+        except _Replaced:
+            await self._restore(holders)
+
+    async def _restore(self, holders: Holders) -> None:
+        """Make all links of a server that was just replaced what `holders` want, and look."""
+        while True:
+            try:
+                await self._change(self._changes(holders, self._known))
+                wrong = _all_differences(self._known, holders, await self._ask_once())
+                break
+            except _Replaced:
+                continue  # ends with BrokenError after MAX_REPLACEMENTS
+        if wrong:
+            raise BrokenError("A new Toxiproxy is not as it should be.", why="\n".join(wrong))
+
+    def _changes(self, holders: Holders, links: Iterable[Link]) -> dict[Link, Change]:
+        changes = {link: (self._known[link], wanted_on(holders, link)) for link in links}
+        return {
+            link: (now, wanted)
+            for link, (now, wanted) in changes.items()
+            if now is MISSING or now != wanted
+        }
+
+    async def _change(self, changes: Mapping[Link, Change]) -> None:
+        if changes:
+            await self._api(lambda: self._carry_out(changes))
+            self._known.update({link: wanted for link, (_, wanted) in changes.items()})
 
     def _carry_out(self, changes: Mapping[Link, Change]) -> None:
-        anew = [link for link, change in changes.items() if _needs_making(*change)]
+        anew = [link for link, change in changes.items() if needs_making(*change)]
         rest = {link: change for link, change in changes.items() if link not in anew}
         touched = [link for link, (now, wanted) in rest.items() if now.toxics != wanted.toxics]
-        self._end_stalled(touched)
+        self._resetter.end_stalled(touched)
         # Their connections end with the drop, but with an end of file, as if nothing were missing.
-        self._reset([link for link in touched if _undrops(*rest[link])])
-        self._batch([call for link in touched for call in _toxic_calls(link, *rest[link])])
+        self._resetter.reset([link for link in touched if undrops(*rest[link])])
+        self._batch([call for link in touched for call in toxic_calls(link, *rest[link])])
         self._make_anew(anew, changes)
 
-        resets = [link for link, (now, wanted) in rest.items() if _resets(now, wanted)]
+        resetting = [link for link, (now, wanted) in rest.items() if resets(now, wanted)]
         closing = [link for link, (now, wanted) in rest.items() if now.enabled > wanted.enabled]
         opening = [link for link, (now, wanted) in rest.items() if now.enabled < wanted.enabled]
-        if self._pid is None:
+        if self._resetter.pid is None:
             # Second best, end of file: closing a proxy ends its connections.
-            again = [link for link in resets if rest[link][1].enabled]
+            again = [link for link in resetting if rest[link][1].enabled]
             closing += again
             opening += again
-        self._reset([*resets, *closing])
-        with self._ending_dials(closing):
+        self._resetter.reset([*resetting, *closing])
+        with self._resetter.ending_dials(closing):
             self._batch([set_enabled(link.name, False) for link in closing])
         self._batch([set_enabled(link.name, True) for link in opening])
 
@@ -319,12 +350,12 @@ class Network:
             now, wanted = changes[link]
             if now is not MISSING:
                 calls.append(remove_proxy(link.name))
-            calls.append(add_proxy({**_proxy(link), "enabled": False}))
-            calls += _toxic_calls(link, MISSING, wanted)
+            calls.append(add_proxy({**proxy_fields(link), "enabled": False}))
+            calls += toxic_calls(link, MISSING, wanted)
             if wanted.enabled:
                 calls.append(set_enabled(link.name, True))
-        self._reset(links)
-        with self._ending_dials(links):
+        self._resetter.reset(links)
+        with self._resetter.ending_dials(links):
             self._batch(calls)
 
     def _batch(self, calls: Sequence[Call]) -> None:
@@ -349,6 +380,13 @@ class Network:
         self._known = {link: real.get(link, MISSING) for link in self._known}
 
     async def _ask_state(self) -> dict[Link, LinkState]:
+        while True:
+            try:
+                return await self._ask_once()
+            except _Replaced:
+                await self._restore(self._holders)
+
+    async def _ask_once(self) -> dict[Link, LinkState]:
         proxies = await self._api(self.server.proxies)
         return {
             self._links[name]: LinkState(
@@ -364,83 +402,13 @@ class Network:
             if name in self._links
         }
 
-    def _find_process(self) -> int | None:
-        pid = sockets.listening_process(self._address)
-        return pid if pid is not None and sockets.borrowable(pid) else None
-
-    def _reset(self, links: Sequence[Link]) -> None:
-        """Reset every connection on `links`, as their sources see it."""
-        if self._pid is None or not links:
-            return
-        addresses = {link.listen for link in links}
-        found = {c.inode for c in sockets.connections() if c.local in addresses}
-        sockets.reset(self._pid, found)
-
-    def _end_stalled(self, links: Sequence[Link]) -> None:
-        """Reset connections whose receiver does not read: Toxiproxy would wait for it for ever."""
-        if self._pid is None:
-            return
-        suspects = self._stalled(links)
-        if not suspects:
-            return
-        time.sleep(_STALL_LOOK_S)
-        later = self._stalled(links)
-        inodes = {inode for inode, queued in suspects.items() if later.get(inode) == queued}
-        sockets.reset(self._pid, inodes)
-        ends = time.monotonic() + _STALL_END_S
-        while sockets.owned(self._pid, inodes) and time.monotonic() < ends:
-            time.sleep(_POLL_S)
-
-    @contextlib.contextmanager
-    def _ending_dials(self, links: Iterable[Link]) -> Iterator[None]:
-        """End attempts of Toxiproxy to reach the nodes behind `links`, should it be stuck in one.
-
-        It stops listening only after the node's machine took its connection, and that of a paused
-        node takes none any more once enough of them wait.
-        """
-        pid = self._pid
-        if pid is None or not links:
-            yield
-            return
-        nodes = {link.upstream for link in links}
-        done = threading.Event()
-
-        def watch() -> None:
-            while not done.wait(_DIAL_S):
-                stuck = {one.inode for one in sockets.dials() if one.remote in nodes}
-                sockets.reset(pid, stuck)
-
-        watcher = threading.Thread(target=watch, name="harness-network-dials", daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            done.set()
-            watcher.join()
-
-    def _stalled(self, links: Sequence[Link]) -> dict[int, int]:
-        near = {link.listen for link in links}
-        far = {link.upstream for link in links}
-        return {
-            c.inode: c.queued_bytes
-            for c in sockets.connections()
-            if c.stalled and c.queued_bytes and (c.local in near or c.remote in far)
-        }
-
     async def _api(self, work: Callable[[], T]) -> T:
-        """Do `work` on the server; if it hangs, end it."""
+        """Do `work` on the server. Raises `_Replaced` if it hung and another took its place."""
         try:
             return await self._in_thread(work)
         except ToxiproxyHangs as error:
-            self._dead = error.what
-            if self._escape is None:
-                raise
-            self._escape()
-            raise BrokenError(
-                "Toxiproxy hung and was killed; all links of the cluster are gone.",
-                why=str(error),
-                do="Run it again. If it repeats, let receivers read while links change.",
-            ) from None
+            await self._replace_server(error)
+            raise _Replaced from None
         except ToxiproxyGone as error:
             self._dead = error.what
             raise FaultError(
@@ -448,6 +416,34 @@ class Network:
                 why=error.why,
                 do=error.do,
             ) from None
+
+    async def _replace_server(self, error: ToxiproxyHangs) -> None:
+        """End the server that hangs and start another, all of whose links are bare and closed."""
+        self._dead = error.what
+        if self._escape is None:
+            raise error
+        self._escape()
+        if self._restart is None or self._replacements == MAX_REPLACEMENTS:
+            raise BrokenError(
+                "Toxiproxy hung and was killed; all links of the cluster are gone.",
+                why=str(error),
+                do="Run it again. If it repeats, let receivers read while links change.",
+            ) from None
+        self._replacements += 1
+        self.server.close()
+        try:
+            await self._restart()
+            await self._create_links(REOPEN_DEADLINE_S, enabled=False)
+        except HarnessError as failure:
+            raise BrokenError(
+                "Toxiproxy hung and was killed, and another could not be started.",
+                why=f"{error.what}\n{failure}",
+            ) from None
+        # They do not listen until they have their toxics: nothing slips through a partition.
+        self._known = {link: LinkState(enabled=False) for link in self._known}
+        self._dead = None
+        if self._tell is not None:
+            self._tell("Toxiproxy hung and was replaced: all connections were closed.")
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -466,81 +462,16 @@ class Network:
             raise BrokenError("The network of the cluster is dead.", why=self._dead)
 
 
-def _wanted(holders: Holders, link: Link) -> LinkState:
-    """What `link` must be for all holders together."""
-    enabled = True
-    toxics: dict[str, ToxicState] = {}
-    for holder, held in holders.items():
-        for number, effect in enumerate(held.get(link, ())):
-            if isinstance(effect, Reject):
-                enabled = False
-            # One drop is as good as many: it has no holder's name, and stays with the last one.
-            prefix = "drop" if isinstance(effect, Drop) else f"{quote(holder, safe='')}:{number}"
-            for toxic in effect.toxics():
-                toxics[f"{prefix}:{toxic.type}:{toxic.stream}"] = toxic
-    return LinkState(enabled, toxics)
-
-
-def _toxic_calls(link: Link, now: LinkState, wanted: LinkState) -> list[Call]:
-    """The calls that change the toxics of `link`."""
-    calls = []
-    for name, toxic in now.toxics.items():
-        new = wanted.toxics.get(name)
-        if new is None or (new.type, new.stream) != (toxic.type, toxic.stream):
-            calls.append(remove_toxic(link.name, name))
-    for name, new in wanted.toxics.items():
-        old = now.toxics.get(name)
-        if old is None or (old.type, old.stream) != (new.type, new.stream):
-            calls.append(
-                add_toxic(link.name, name, new.type, new.stream, new.attributes, new.toxicity)
-            )
-        elif old != new:
-            calls.append(update_toxic(link.name, name, new.attributes, new.toxicity))
-    return calls
-
-
-def _needs_making(now: LinkState, wanted: LinkState) -> bool:
-    """Whether the link does not exist, or one of several toxics on one stream is removed."""
-    removed = {now.toxics[name].stream for name in now.toxics.keys() - wanted.toxics.keys()}
-    counts = Counter(toxic.stream for toxic in now.toxics.values())
-    return now is MISSING or any(counts[stream] > 1 for stream in removed)
-
-
-def _undrops(now: LinkState, wanted: LinkState) -> bool:
-    return any(
-        toxic.type == "timeout" and name not in wanted.toxics for name, toxic in now.toxics.items()
-    )
-
-
-def _resets(now: LinkState, wanted: LinkState) -> bool:
-    return any(
-        toxic.type == "reset_peer" and name not in now.toxics
-        for name, toxic in wanted.toxics.items()
-    )
-
-
-def _differences(link: Link, wanted: LinkState, real: LinkState | None) -> list[str]:
-    if real is None:
-        return [f"{link.name} does not exist"]
-    found = []
-    if real.enabled != wanted.enabled:
-        found.append(f"{link.name} is {'' if real.enabled else 'not '}accepting connections")
-    for name in sorted({*wanted.toxics, *real.toxics}):
-        should, does = wanted.toxics.get(name), real.toxics.get(name)
-        if should != does:
-            found.append(f"{link.name} has {does or 'nothing'} instead of {should or 'nothing'}")
-    return found
-
-
-def _proxy(link: Link) -> dict[str, Any]:
-    return {
-        "name": link.name,
-        "listen": "{}:{}".format(*link.listen),
-        "upstream": "{}:{}".format(*link.upstream),
-        "enabled": True,
-    }
-
-
 def _look_at(task: asyncio.Future[Any]) -> None:
     if not task.cancelled():
         task.exception()  # looked at, so that asyncio does not report it as forgotten
+
+
+def _all_differences(
+    links: Iterable[Link], holders: Holders, real: Mapping[Link, LinkState]
+) -> list[str]:
+    return [
+        difference
+        for link in links
+        for difference in differences(link, wanted_on(holders, link), real.get(link))
+    ]

@@ -20,9 +20,9 @@ from toxiproxy.toxic import Toxic as LibraryToxic
 from harness.errors import FaultError
 from harness.network.transport import Call, Reply, ToxiproxyGone, ToxiproxyHangs, Transport
 
-DEADLINE_S = 5.0
-"""What one call, or one batch, may take. Healthy ones take milliseconds. Toxiproxy itself waits
-5 s where it gives up writing what is left of a toxic's buffer."""
+DEADLINE_S = 3.0
+"""What one call, or one batch, may take. Healthy ones take milliseconds, or what a `reset_peer`
+toxic waits: in the harness a second at most, in each direction."""
 
 
 class ToxiproxyError(FaultError):

@@ -20,8 +20,8 @@ from harness.errors import UnreadableError
 class Event:
     """Something that happened `time` nanoseconds after the run's start.
 
-    Names: `run`, `phase`, `fault` (with `step` asked, undo, injected, proved, healing, healed),
-    `node` (with `step` started, exited), `progress`, `note`, `end`.
+    Names: `run`, `phase`, `fault` (with `step` asked, undo, injected, proved, healing, healed; or
+    failed and undone), `node` (with `step` started, exited), `progress`, `note`, `end`.
     """
 
     time: int

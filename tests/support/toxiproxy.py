@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,10 @@ class Addresses:
 class Server:
     """A running Toxiproxy."""
 
+    binary: Path
     addresses: Addresses
     process: subprocess.Popen[bytes]
+    replaced: list[str] = field(default_factory=list)
 
     @property
     def host(self) -> str:
@@ -61,11 +63,23 @@ class Server:
         self.process.kill()
         self.process.wait(10)
 
+    async def restart(self) -> None:
+        """Start it again, once it was killed."""
+        self.process = start(self.binary, self.addresses)
+
     def network(self, nodes: int = 2, ports: dict[str, int] | None = None) -> Network:
-        """A network over this server, of `node-1` … and clients; hanging kills the server."""
+        """A network over this server, of `node-1` … and clients. If the server hangs, it is
+        replaced, and `replaced` gets longer."""
         names = [f"node-{number}" for number in range(1, nodes + 1)]
         links = mesh(names, ports or {"peer": PORT}, self.addresses.node, self.addresses.link)
-        return Network(self.host, self.port, links, escape=self.kill)
+        return Network(
+            self.host,
+            self.port,
+            links,
+            escape=self.kill,
+            restart=self.restart,
+            tell=self.replaced.append,
+        )
 
 
 @contextlib.contextmanager
@@ -88,15 +102,16 @@ def running_toxiproxy(*options: str) -> Iterator[Server]:
     except MissingPartError as error:
         pytest.skip(str(error))
     with reserved() as addresses:
-        process = start(binary, addresses, *options)
+        server = Server(binary, addresses, start(binary, addresses, *options))
         try:
             api = Toxiproxy(addresses.api, API_PORT)
             poll(api.running)
             api.close()
-            yield Server(addresses, process)
+            # A server that somebody left behind would answer in its place.
+            assert server.process.poll() is None, "something else has the address"
+            yield server
         finally:
-            process.kill()
-            process.wait(10)
+            server.kill()
 
 
 def start(binary: Path, addresses: Addresses, *options: str) -> subprocess.Popen[bytes]:

@@ -23,6 +23,7 @@ from harness.network import (
     SlowClose,
     answer,
 )
+from harness.network.resets import Resetter
 from tests.support.toxiproxy import Handler, Server, echo, running_toxiproxy, serving, until
 
 pytestmark = pytest.mark.live
@@ -205,7 +206,7 @@ def test_a_late_reset_comes_after_the_first_bytes(server: Server) -> None:
 
 def test_where_sockets_cannot_be_borrowed_connections_are_closed_instead(server: Server) -> None:
     async def work(network: Network, link: Link) -> None:
-        network._pid = None
+        network._resetter = Resetter(None)
         async with talk(link) as old:
             await network.hold("f", {link: [Reset()]})
             assert await old.ending() == "closed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 
@@ -27,7 +28,10 @@ from harness.network import (
     netsplit,
     sockets,
 )
+from harness.network.network import MAX_REPLACEMENTS
+from harness.network.resets import Resetter
 from harness.network.toxiproxy import remove_proxy
+from harness.runtime import proc
 from tests.support.toxiproxy import Server, poll, reserved, running_toxiproxy, serving, until
 
 pytestmark = pytest.mark.live
@@ -433,6 +437,12 @@ def test_a_server_that_hangs_is_ended_once_and_everything_after_it_returns() -> 
     asyncio.run(work())
 
 
+def freeze(server: Server) -> None:
+    """Stop the server where it is; returns when it has stopped."""
+    server.process.send_signal(signal.SIGSTOP)
+    poll(lambda: (now := proc.status(server.process.pid)) is not None and now.stopped)
+
+
 def stuff(link: Link, listener: socket.socket) -> tuple[socket.socket, socket.socket]:
     """A connection through `link` whose client does not read, with all buffers full."""
     client = socket.create_connection(link.listen, timeout=5)
@@ -457,6 +467,7 @@ def test_a_receiver_that_does_not_read_is_reset_and_does_not_make_it_hang(
                     await network.hold("f", {link: [effect]})
                     await network.release("f")
                     assert await network.verify() == []
+                    assert server.replaced == []
                     with pytest.raises(ConnectionResetError):
                         while client.recv(1 << 20):
                             pass
@@ -479,6 +490,7 @@ def test_a_node_that_does_not_read_is_reset_and_does_not_make_it_hang(server: Se
                     await network.hold("f", {link: [Drop()]})
                     await network.release("f")
                     assert await network.verify() == []
+                    assert server.replaced == []
 
     asyncio.run(work())
 
@@ -498,6 +510,7 @@ def test_a_node_that_takes_no_connections_does_not_make_it_hang(
                 await network.hold("f", {link: effects})
                 await network.release("f")
                 assert await network.verify() == []
+                assert server.replaced == []
 
     asyncio.run(work())
 
@@ -512,13 +525,123 @@ def test_a_real_server_that_hangs_is_killed(server: Server) -> None:
             deadline_s=0.5,
         )
         await network.open()
-        network._pid = None  # as where sockets cannot be borrowed
+        network._resetter = Resetter(None)  # as where sockets cannot be borrowed
         link = network.links("client", "node-1")[0]
         with socket.create_server(link.upstream) as listener:
             client, there = stuff(link, listener)
             with client, there, pytest.raises(BrokenError, match="hung and was killed"):
                 await network.hold("f", {link: [Drop()]})
         assert server.process.poll() is not None
+        await network.close()
+
+    asyncio.run(work())
+
+
+def test_a_real_server_that_hangs_is_replaced_with_what_was_held(server: Server) -> None:
+    async def work() -> None:
+        network = server.network(3)
+        network.server.deadline_s = 0.5
+        await network.open()
+        first = server.process.pid
+        link, dropped, rejected, slow, free = network.links()[:5]
+        await network.hold("before", {dropped: [Drop()], rejected: [Reject()], slow: [Latency(2)]})
+        network._resetter = Resetter(None)  # as where sockets cannot be borrowed
+        with socket.create_server(link.upstream) as listener:
+            client, there = stuff(link, listener)
+            with client, there:
+                await network.hold("f", {link: [Latency(1)]})
+        assert server.process.pid != first
+        assert server.replaced == ["Toxiproxy hung and was replaced: all connections were closed."]
+        assert network._resetter.pid == server.process.pid
+        assert await network.verify() == []
+        async with serving(network.links()):
+            assert (await answer(dropped, b"x", SILENCE_S)).kind == "silent"
+            assert (await answer(rejected, b"x", 5)).kind == "refused"
+            for answers in (link, slow, free):
+                assert (await answer(answers, b"x", 5)).kind == "answered"
+            await network.release("f")
+            await network.release("before")
+            assert await network.verify() == []
+            for one in network.links():
+                assert (await answer(one, b"x", 5)).kind == "answered"
+        await network.close()
+
+    asyncio.run(work())
+
+
+def test_a_release_during_which_the_server_hangs_is_carried_out(server: Server) -> None:
+    async def work() -> None:
+        network = server.network(3)
+        network.server.deadline_s = 0.5
+        await network.open()
+        link, other = network.links()[:2]
+        await network.hold("f", {link: [Latency(1)]})
+        await network.hold("g", {other: [Drop()]})
+        network._resetter = Resetter(None)
+        with socket.create_server(link.upstream) as listener:
+            client, there = stuff(link, listener)
+            with client, there:
+                await network.release("f")
+        assert len(server.replaced) == 1
+        assert await names(network, link) == set()
+        assert len(await names(network, other)) == 2
+        assert await network.verify() == []
+        await network.close()
+
+    asyncio.run(work())
+
+
+def test_a_question_to_a_server_that_hangs_is_answered_by_the_next_one(server: Server) -> None:
+    async def work() -> None:
+        network = server.network(3)
+        network.server.deadline_s = 0.5
+        await network.open()
+        held = network.links()[1]
+        await network.hold("f", {held: [Drop("to")]})
+        freeze(server)
+        assert await network.verify() == []
+        assert len(server.replaced) == 1
+        assert await names(network, held) == {"drop:timeout:upstream"}
+        await network.close()
+
+    asyncio.run(work())
+
+
+def test_a_server_that_hangs_again_and_again_is_given_up(server: Server) -> None:
+    async def work() -> None:
+        network = server.network(2)
+        network.server.deadline_s = 0.5
+        await network.open()
+        for _ in range(MAX_REPLACEMENTS):
+            freeze(server)
+            assert await network.verify() == []
+        freeze(server)
+        with pytest.raises(BrokenError, match="hung and was killed"):
+            await network.verify()
+        assert len(server.replaced) == MAX_REPLACEMENTS
+        assert server.process.poll() is not None
+        with pytest.raises(BrokenError, match="dead"):
+            await network.verify()
+        await network.close()
+
+    asyncio.run(work())
+
+
+def test_a_server_that_cannot_be_started_again_is_told(server: Server) -> None:
+    async def fail() -> None:
+        raise BrokenError("No room.")
+
+    async def work() -> None:
+        links = server.network().links()
+        network = Network(
+            server.host, server.port, links, escape=server.kill, restart=fail, deadline_s=0.2
+        )
+        await network.open()
+        freeze(server)
+        with pytest.raises(BrokenError, match="another could not be started") as caught:
+            await network.hold("f", {links[0]: [Drop()]})
+        assert "No room." in str(caught.value)
+        await network.release("f")
         await network.close()
 
     asyncio.run(work())

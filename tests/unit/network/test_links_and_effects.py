@@ -92,7 +92,7 @@ def test_effects_draw_nothing() -> None:
         lambda: Latency(True),
         lambda: Bandwidth(0),
         lambda: Reset(-1),
-        lambda: Reset(2001),
+        lambda: Reset(1001),
         lambda: SlowClose(-1),
         lambda: Slicer(0),
         lambda: LimitData(-1),

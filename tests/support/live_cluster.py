@@ -1,0 +1,195 @@
+"""A real cluster of registers with a nemesis, inside one `asyncio.run`, taken down at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.registers import PORT, Registers
+from harness.cluster import Cluster
+from harness.errors import MissingPartError
+from harness.faults import Fault, Members
+from harness.nemesis import Nemesis, Site
+from harness.network import Link
+from harness.record.journal import Event, Journal, read_journal
+from harness.record.recorder import Recorder
+from harness.runtime import proc
+from harness.runtime.process import ProcessRuntime
+from harness.seeds import stream
+
+ANSWER_S = 5.0
+SILENCE_S = 0.2
+
+
+@dataclass
+class Live:
+    """The cluster, its nemesis, and what they wrote."""
+
+    cluster: Cluster
+    nemesis: Nemesis
+    journal: Path
+
+    # What a fault did, by its own account
+
+    def steps(self, id: str = "f1") -> list[str]:
+        """The steps of a fault in the journal, in order."""
+        return [event.data["step"] for event in self._of(id)]
+
+    def told(self, id: str, step: str) -> dict[str, Any]:
+        """What the journal says of the last such step of a fault."""
+        return next(e.data for e in reversed(self._of(id)) if e.data["step"] == step)
+
+    def proof(self, id: str = "f1", step: str = "proved") -> dict[str, Any]:
+        return dict(self.told(id, step)["proof"])
+
+    def _of(self, id: str) -> list[Event]:
+        events = read_journal(self.journal)
+        return [event for event in events if event.name == "fault" and event.data["id"] == id]
+
+    # Doing
+
+    def resolved(self, fault: Fault, lasting_s: float = 0.0, seed: int = 1) -> Fault:
+        """As it would stand in a plan."""
+        members = Members(self.cluster.names, tuple(self.cluster.target.roles))
+        return fault.resolve(stream(seed, "tests"), members, lasting_s)
+
+    async def inject(self, fault: Fault, id: str = "f1", lasting_s: float = 0.0) -> Site:
+        return await self.nemesis.inject(id, self.resolved(fault, lasting_s))
+
+    # Looking from outside
+
+    def link(self, source: str, node: str) -> Link:
+        return self.cluster.network.links(source, node)[0]
+
+    async def say(
+        self, source: str, node: str, timeout_s: float = ANSWER_S, **request: Any
+    ) -> dict[str, Any] | str:
+        """What comes back through a link for one line of JSON, or `silent`, `refused`, `ended`.
+
+        The source `""` asks the node itself, past all links.
+        """
+        upstream = (self.cluster.node(node).address, PORT)
+        address = self.link(source, node).listen if source else upstream
+        return await exchange(address, timeout_s, request or {"f": "ping"})
+
+    async def answers(self, source: str, node: str) -> bool:
+        """Whether the link answers, soon enough for a busy machine."""
+        return isinstance(await self.say(source, node), dict)
+
+    async def silent(self, source: str, node: str) -> bool:
+        return await self.say(source, node, SILENCE_S) == "silent"
+
+    async def took_s(self, source: str, node: str, **request: Any) -> float:
+        """Seconds that an answer takes; fails if there is none."""
+        start = time.monotonic()
+        assert isinstance(await self.say(source, node, **request), dict)
+        return time.monotonic() - start
+
+    def kernel_states(self, node: str) -> str:
+        """The kernel's letters for the processes of a node: `S` sleeping, `R` running, `T` stopped,
+        nothing for one that is down."""
+        found = [proc.status(pid) for pid in self.cluster.processes(node)]
+        return "".join(sorted(status.state for status in found if status is not None))
+
+    async def assert_sound(self) -> None:
+        """Nothing of any fault is left: no toxic, every node runs, every link answers."""
+        assert self.nemesis.in_force == []
+        assert await self.cluster.network.verify() == []
+        assert await self.cluster.wait_serving(20) == []
+        links = self.cluster.network.links()
+        for link in links:
+            assert not self.cluster.network.held(link)
+        said = await asyncio.gather(*(self.answers(link.source, link.node) for link in links))
+        assert all(said)
+        for name in self.cluster.names:
+            assert not self.cluster.held_down(name)
+            assert not self.cluster.held_paused(name)
+            assert self.kernel_states(name).strip("SRD") == ""
+
+
+async def exchange(
+    address: tuple[str, int], timeout_s: float, request: dict[str, Any]
+) -> dict[str, Any] | str:
+    writer: asyncio.StreamWriter | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(json.dumps(request).encode() + b"\n")
+            line = await reader.readline()
+            return dict(json.loads(line)) if line else "ended"
+    except TimeoutError:
+        return "silent"
+    except ConnectionRefusedError:
+        return "refused"
+    except OSError:
+        return "ended"
+    finally:
+        if writer is not None:
+            await abort(writer)
+
+
+async def abort(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def started(folder: Path, nodes: int = 3) -> AsyncIterator[Live]:
+    """A cluster that serves. Everything is healed and ended afterwards, whatever happens."""
+    target = Registers(nodes=nodes)
+    start_ns = time.monotonic_ns()
+    journal = Journal(folder / "journal.jsonl", start_ns)
+    recorder = Recorder(folder / "history.jsonl", start_ns)
+    runtime = await ProcessRuntime.create(
+        target.node_names, logs=folder / "logs", run_id=folder.name
+    )
+    try:
+        cluster = await Cluster.start(target, runtime)
+        try:
+            yield Live(cluster, Nemesis(cluster, journal, recorder), folder / "journal.jsonl")
+        finally:
+            await cluster.close()
+    finally:
+        await runtime.close()
+        journal.close()
+        recorder.close()
+    assert runtime.all_processes() == {}
+
+
+def on_cluster(folder: Path, work: Callable[[Live], Awaitable[None]], nodes: int = 3) -> None:
+    """Carry out `work` on a started cluster; it must end within a minute."""
+
+    async def whole() -> None:
+        async with asyncio.timeout(60), started(folder, nodes) as live:
+            await work(live)
+
+    try:
+        asyncio.run(whole())
+    except MissingPartError as error:
+        pytest.skip(str(error))
+
+
+async def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
+    """The first true answer of `condition`, awaited if need be; fails after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        answer = condition()
+        if isinstance(answer, Awaitable):
+            answer = await answer
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"not within {timeout_s:g} s"
+        await asyncio.sleep(0.01)
+
+
+LANDED: Sequence[str] = ("asked", "undo", "injected", "proved")
+HEALED: Sequence[str] = (*LANDED, "healing", "healed")

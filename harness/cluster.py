@@ -70,7 +70,8 @@ class Cluster:
         )
         cluster = cls(target, runtime, network)
         await network.open()
-        await runtime.start_all([cluster._specs[name] for name in cluster.names])
+        specs = [cluster._specs[name] for name in cluster.names]
+        await runtime.start_all(specs, in_turn=target.starts_in_turn)
         cluster._serving.update(cluster.names)
         return cluster
 

@@ -67,6 +67,10 @@ class Target:
     """False if `command` uses the addresses of `peers` and no host names. Such a target also
     works where private hosts files are impossible."""
 
+    starts_in_turn: ClassVar[bool] = False
+    """True for servers that wait for one another if they all start at the same moment: each node is
+    then started as soon as the one before it listens on its ports."""
+
     nodes: int = 3
     ready_timeout_s: float = 30.0
     stop_timeout_s: float = 5.0

@@ -18,7 +18,7 @@ from harness.runtime.block import Block, reserve
 from harness.runtime.child import LOG_LINES, Child, describe, end_gently, within
 from harness.runtime.namespaces import Support, hosts_text, namespaces, wrap
 from harness.runtime.proc import Process
-from harness.runtime.sockets import any_wildcard, require_free, wildcard_listener
+from harness.runtime.sockets import any_wildcard, listeners, require_free, wildcard_listener
 from harness.runtime.spec import NodeExit, NodeSpec, State
 
 _POLL_S = 0.01
@@ -186,13 +186,20 @@ class ProcessRuntime:
                 self._record(process, spec.name)
         child.up = True
 
-    async def start_all(self, specs: Sequence[NodeSpec]) -> None:
-        """Start nodes at the same time. If one fails, all of them are ended, and its error (the
-        first one) is raised."""
-        tasks = [asyncio.create_task(self.start(spec)) for spec in specs]
+    async def start_all(self, specs: Sequence[NodeSpec], *, in_turn: bool = False) -> None:
+        """Start nodes at the same time, or each as soon as the one before it listens on its ports.
+        If one fails, all of them are ended, and its error (the first one) is raised."""
+        tasks: list[asyncio.Task[None]] = []
         try:
+            for spec in specs:
+                tasks.append(asyncio.create_task(self.start(spec)))
+                if in_turn:
+                    await self._until_listening(spec, tasks[-1])
             await _all_or_first_error(tasks)
         except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             for spec in specs:
                 self.end_now(spec.name)
             raise
@@ -402,6 +409,16 @@ class ProcessRuntime:
             why=f"Last: {said}.\n{child.log_tail()}",
             do=f"The whole log is {child.log}.",
         )
+
+    async def _until_listening(self, spec: NodeSpec, starting: asyncio.Task[None]) -> None:
+        """Wait until the node listens on all its ports. Raises what its start failed with."""
+        wanted = {(self.address(spec.name), port) for port in spec.ports.values()}
+        while not starting.done():
+            found = await asyncio.to_thread(listeners)
+            if wanted <= {(str(one.address), one.port) for one in found}:
+                return
+            await asyncio.sleep(_POLL_S)
+        starting.result()
 
     def _blame_wildcard(self, spec: NodeSpec) -> None:
         """A node that takes a port from all others is the better explanation of their failing."""

@@ -101,8 +101,9 @@ class Runtime(Protocol):
         """The second half of `start`. A node that fails to get ready is left as it is."""
         ...
 
-    async def start_all(self, specs: Sequence[NodeSpec]) -> None:
-        """Start nodes at the same time. If one fails, all of them are ended."""
+    async def start_all(self, specs: Sequence[NodeSpec], *, in_turn: bool = False) -> None:
+        """Start nodes at the same time, or each as soon as the one before it listens on its ports.
+        If one fails, all of them are ended."""
         ...
 
     async def start_tool(

@@ -239,6 +239,22 @@ def test_a_node_that_is_never_ready_is_ended(tmp_path: Path) -> None:
     run(test, tmp_path)
 
 
+def test_in_turn_a_node_waits_until_the_one_before_it_listens(tmp_path: Path) -> None:
+    async def test(runtime: ProcessRuntime) -> None:
+        await runtime.start_all([node_spec(runtime, node) for node in NODES], in_turn=True)
+        assert [runtime.state(node) for node in NODES] == ["running"] * 3
+        for node in NODES:
+            await runtime.kill(node)
+        silent = node_spec(runtime, "node-1", ["--silent"], ready_timeout_s=0.3)
+        # Which program node-2 is does not matter: it must not be started.
+        never = node_spec(runtime, "node-2", ["--exit"])
+        with pytest.raises(BrokenError, match="node-1 was not ready"):
+            await runtime.start_all([silent, never], in_turn=True)
+        assert "line 1" not in (tmp_path / "node-2.log").read_text()
+
+    run(test, tmp_path)
+
+
 def test_a_node_that_ends_too_early_shows_the_end_of_its_log(tmp_path: Path) -> None:
     async def test(runtime: ProcessRuntime) -> None:
         others = [node_spec(runtime, node) for node in ("node-1", "node-3")]

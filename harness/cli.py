@@ -57,13 +57,16 @@ def check(arguments: argparse.Namespace) -> int:
     from harness.history import History
 
     judge = linearizable(arguments.model, timeout=arguments.timeout)
-    verdict = judge(History.read(arguments.history))
+    path = arguments.history
+    verdict = judge(History.read(path / "history.jsonl" if path.is_dir() else path))
     if arguments.json:
         print(_json(verdict.to_json()))
     else:
         print(f"{verdict.check}: {verdict.result}. {verdict.summary}")
-        if verdict.evidence:
-            print(verdict.evidence)
+        # The first line of the evidence may be the summary again.
+        for line in verdict.evidence.splitlines():
+            if line != verdict.summary:
+                print(line)
     return {"valid": DONE, "invalid": INVALID, "unknown": UNKNOWN}[verdict.result]
 
 
@@ -180,7 +183,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print JSON")
 
     command = add(check, "Judge a recorded history: exit 0 valid, 1 invalid, 2 unknown.")
-    command.add_argument("history", metavar="HISTORY", type=Path, help="a history.jsonl")
+    command.add_argument(
+        "history", metavar="HISTORY", type=Path, help="a history.jsonl, or the folder of a run"
+    )
     command.add_argument("--model", required=True, help="register or cas-register")
     command.add_argument(
         "--timeout", metavar="S", type=float, default=30.0, help="seconds to decide in (30)"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.errors import BrokenError, HarnessError, UsageError
-from harness.network import Link, Network, mesh
+from harness.network import Link, Network, mesh, sockets
 from harness.parts import toxiproxy_binary
 from harness.runtime import NodeSpec, Runtime
 from harness.target import Node, Target
@@ -130,6 +130,32 @@ class Cluster:
     def log_tail(self, name: str, lines: int = 15) -> str:
         """The end of the node's log."""
         return self.runtime.log_tail(name, lines)
+
+    def strays(self) -> dict[tuple[str, str], str]:
+        """Connections between nodes that pass their links by, so that no fault on a link reaches
+        them: (who dialled, whom) → what was seen. Empty for a target that uses host names."""
+        network = self.network
+        direct = {link.upstream: link.node for link in network.links()}
+        links = {link.listen: link for link in network.links()}
+        suspects = {
+            found.inode: found.remote
+            for found in sockets.connections()
+            if found.remote in direct or found.remote in links
+        }
+        strays: dict[tuple[str, str], str] = {}
+        for name in self.names:
+            mine = [sockets.owned(pid, suspects) for pid in self.processes(name)]
+            for inode in set().union(*mine):
+                host, port = remote = suspects[inode]
+                if remote in direct and direct[remote] != name:
+                    what = f"{name} is connected to {host}:{port} itself, past the link"
+                    strays[name, direct[remote]] = what
+                elif remote in links and links[remote].source != name:
+                    what = (
+                        f"{name} is connected to {host}:{port}, which is the link {links[remote]}"
+                    )
+                    strays[name, links[remote].node] = what
+        return strays
 
     async def holders(self, role: str) -> tuple[str, ...]:
         """The running nodes that hold `role` now, asked of the target; nobody if it does not say

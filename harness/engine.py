@@ -57,6 +57,8 @@ class Run:
     """Each verdict with the result that was expected of it."""
     bites: list[Bite] = field(default_factory=list)
     kept: str | None = None
+    kept_at: str = ""
+    """Where the nodes of a cluster that was kept are."""
 
     def __post_init__(self) -> None:
         self._start_ns = time.monotonic_ns()
@@ -187,7 +189,10 @@ class Run:
             runtime, self._runtime = self._runtime, None
             keep = self.keep_failed and self.outcome not in (None, "passed")
             if runtime is not None:
-                self.kept = runtime.id if keep else None
+                if keep:
+                    self.kept = runtime.id
+                    names = self.plan.nodes
+                    self.kept_at = ", ".join(f"{name} {runtime.address(name)}" for name in names)
                 closing = runtime if self._cluster is None else self._cluster
                 await closing.close(keep=keep)
                 self._enter(None)

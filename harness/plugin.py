@@ -201,6 +201,7 @@ def _live(
     request: pytest.FixtureRequest, work: Callable[[Run], Coroutine[Any, Any, None]]
 ) -> Iterator[Run]:
     """Begin a run, do `work` on it, let the test have it, and take everything down."""
+    from harness.client_log import client_log
     from harness.portal import sigterm_interrupts
 
     portal = _portal(request.config)
@@ -208,7 +209,7 @@ def _live(
         with _told_as_pytest_does():
             live = _begin(request)
             try:
-                with _progress(request, live) as show:
+                with _progress(request, live) as show, client_log(live.folder.clients_log):
                     portal.call(work(live), show)
             except BaseException as error:
                 interrupted = isinstance(error, KeyboardInterrupt)

@@ -34,6 +34,9 @@ def story(live: Run) -> str:
             # The first line of the evidence may be the summary again.
             evidence = [line for line in found.evidence.splitlines() if line != found.summary]
             lines += [f"  {line}" for line in evidence]
+    if live.conclusion()[0] == "failed" and live.outcome not in (None, "failed"):
+        # A broken invariant comes first, but is not all that there is to say.
+        lines += ["", f"{live.outcome}: {live.reason}"]
     if lines:
         lines.append("")
     told = bites(live.folder.journal, live.recorder.ops)
@@ -53,13 +56,13 @@ def summary(live: Run) -> str:
     refused = sum(op.error == MISMATCH for op in live.recorder.ops)
     idle = [bite.id for bite in live.bites if not bite.bit]
     text = (
-        f"{counts['ok']} ok, {refused} refused, {counts['fail'] - refused} failed, "
+        f"{counts['ok']} ok, {refused} mismatch, {counts['fail'] - refused} unavailable, "
         f"{counts['info']} unknown; faults: {len(live.bites)}"
     )
     if idle:
         text += f", of which {', '.join(idle)} did not bite"
     if live.kept:
-        text += "; cluster kept up, `harness cleanup` ends it"
+        text += f"; cluster kept up at {live.kept_at}, `harness cleanup` ends it"
     return text
 
 

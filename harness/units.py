@@ -45,7 +45,7 @@ def to_seconds(value: Duration, what: str, *, allow_zero: bool = False) -> float
     if not math.isfinite(number) or number < 0 or (number == 0 and not allow_zero):
         bound = "zero or more" if allow_zero else "more than zero"
         raise UsageError(
-            f"{what} must be {bound}, not {value!r}.",
+            f"{what} must be {bound}, not {number:g} s.",
             do="Write seconds(5), milliseconds(200), or a number of seconds.",
         )
     return round(number, 3)

@@ -29,7 +29,7 @@ class Converged:
 
     def __call__(self, history: History) -> Verdict:
         began = time.monotonic()
-        finals = [op for op in history.ops if op.final and op.f == "read"]
+        finals = [op for op in history.ops if op.final]
         nodes = tuple(history.nodes) or tuple(sorted({op.node for op in finals if op.node}))
         if not finals or not nodes:
             missing = "no final reads" if not finals else "no nodes in its final reads"

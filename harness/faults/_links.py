@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -56,6 +57,7 @@ class LinkFault(NodeFault):
         return site.alone
 
     async def prove(self, site: Site) -> Proof:
+        await prove_no_strays(site)
         links = len(await prove_state(site))
         took = await prove_slow(site, self.sounded(site), self.sound)
         site.memory["measured"] = list(took)
@@ -89,6 +91,20 @@ def select(site: Site, where: Where) -> list[Link]:
             do="A cluster of one node has no peers; use links='clients'.",
         )
     return chosen
+
+
+async def prove_no_strays(site: Site) -> None:
+    """That the nodes on both sides of the links do not talk to each other in some other way."""
+    pairs = {frozenset((link.source, link.node)) for link in site.links}
+    for nodes, what in (await asyncio.to_thread(site.cluster.strays)).items():
+        if frozenset(nodes) in pairs:
+            raise FaultError(
+                f"{site.id} ({site.fault.describe()}) does not reach all that {nodes[0]} and "
+                f"{nodes[1]} say to each other.",
+                why=f"{what}.",
+                do="Make the server use its peers' host names, and advertise its own (node.name), "
+                "never an address.",
+            )
 
 
 async def prove_state(site: Site) -> Mapping[Link, Sequence[Effect]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from harness.errors import FaultError, UsageError
 from harness.faults._base import Fault, Members, Proof, Who, resolve_who
-from harness.faults._links import prove_state
+from harness.faults._links import prove_no_strays, prove_state
 from harness.faults._probing import SILENCE_S, ask, prove_free, sound_open
 from harness.network import netsplit as shapes
 
@@ -106,6 +106,7 @@ class Netsplit(Fault):
         await site.hold(shapes.effects(pairs, site.cluster.network.links(), self.how))
 
     async def prove(self, site: Site) -> Proof:
+        await prove_no_strays(site)
         await prove_state(site)
         answers = await ask(site, site.links, SILENCE_S)
         for link, said in answers.items():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from harness.errors import MissingPartError
-from harness.parts.program import run_program
+from harness.parts.program import program_path, run_program
 
 VERSION_TIMEOUT_S = 10.0
 """How long a program may take to say its version. It takes milliseconds; a loaded machine more."""
@@ -141,7 +141,7 @@ def _places(part: Part) -> Iterator[Place]:
         # Whoever names a program means that one: another one in its place would surprise.
         yield Path(named), f"${part.variable}"
         return
-    on_path = shutil.which(part.executable)
+    on_path = shutil.which(part.executable, path=program_path())
     if on_path:
         yield Path(on_path), "PATH"
     yield from part.more_places()

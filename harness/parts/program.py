@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+_SERVER_DIRS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
 _OUTPUT_LIMIT = 64 * 1024  # the last bytes kept; a version or the end of a build log needs less
 
 
@@ -77,3 +79,10 @@ def _read(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, boo
     except subprocess.TimeoutExpired:  # it closed its output and went on
         return output, False
     return output, True
+
+
+def program_path() -> str:
+    """PATH, and where servers are installed on systems that do not show them to ordinary users."""
+    path = os.environ.get("PATH", os.defpath)
+    there = path.split(os.pathsep)
+    return os.pathsep.join([path, *(d for d in _SERVER_DIRS if d not in there)])

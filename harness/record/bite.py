@@ -10,6 +10,9 @@ from typing import Any
 from harness.history import MISMATCH, Op
 from harness.record.journal import read_journal
 
+NOTICED = 0.01
+"""How much larger the share of unanswered ops must be than usual to count as noticed."""
+
 
 @dataclass(frozen=True)
 class Bite:
@@ -17,7 +20,7 @@ class Bite:
 
     `in_flight` and `connections` count the ops that were open and the connections on the links it
     took at its injection. `disturbed` counts the ops open while it was in force that were not
-    answered, of `ops` in all.
+    answered, of `ops` in all; `usual` is the share that went unanswered before any fault.
     """
 
     id: str
@@ -30,12 +33,13 @@ class Bite:
     connections: int | None
     ops: int
     disturbed: int
+    usual: float
 
     @property
     def bit(self) -> bool:
-        """Whether anybody could have noticed: an op went unanswered, or one was open or a
-        connection was met when it struck."""
-        return bool(self.disturbed or self.in_flight or self.connections)
+        """Whether anybody noticed: it met a connection, or more ops than usual went unanswered."""
+        share = self.disturbed / self.ops if self.ops else 0.0
+        return bool(self.connections) or share > self.usual + NOTICED
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -49,12 +53,13 @@ class Bite:
             "connections": self.connections,
             "ops": self.ops,
             "disturbed": self.disturbed,
+            "usual": round(self.usual, 4),
         }
 
     def __str__(self) -> str:
         held = f"{self.injected_s:.1f}-{self.healed_s:.1f} s"
         on = f" on {', '.join(self.nodes)}" if self.nodes else ""
-        met = f"{self.disturbed} of {self.ops} ops unanswered"
+        met = f"{self.disturbed} of {self.ops} ops unanswered ({self.usual:.0%} before any fault)"
         if self.connections is not None:
             met += f", connections met: {self.connections}"
         return f"{self.id} {self.what}{on} {held}: {met if self.bit else 'DID NOT BITE'}"
@@ -71,19 +76,27 @@ def bites(journal: Path, ops: Sequence[Op]) -> list[Bite]:
         fault = faults.setdefault(event.data["id"], {})
         fault[event.data["step"]] = event.time
         fault.update({k: v for k, v in event.data.items() if k not in ("step", "id")})
+    landed = {id: fault for id, fault in faults.items() if "injected" in fault}
+    first = min((fault["injected"] for fault in landed.values()), default=0)
+    before = [op for op in ops if op.end is not None and op.end < first]
+    usual = sum(map(_unanswered, before)) / len(before) if before else 0.0
     return [
-        _bite(id, fault, fault["injected"], fault.get("healing", end), ops)
-        for id, fault in faults.items()
-        if "injected" in fault
+        _bite(id, fault, fault["injected"], fault.get("healing", end), ops, usual)
+        for id, fault in landed.items()
     ]
 
 
-def _bite(id: str, fault: dict[str, Any], start: int, end: int, ops: Sequence[Op]) -> Bite:
+def _unanswered(op: Op) -> bool:
+    return op.outcome != "ok" and op.error != MISMATCH
+
+
+def _bite(
+    id: str, fault: dict[str, Any], start: int, end: int, ops: Sequence[Op], usual: float
+) -> Bite:
     met = [op for op in ops if op.start < end and (op.end is None or op.end > start)]
     # An op of which nothing is known stays open for ever; it only concerns faults that it began
     # under, or shortly before.
     met = [op for op in met if op.end is not None or op.start > start - 10**9]
-    disturbed = [op for op in met if op.outcome != "ok" and op.error != MISMATCH]
     asked = fault.get("asked_s")
     return Bite(
         id=id,
@@ -95,5 +108,6 @@ def _bite(id: str, fault: dict[str, Any], start: int, end: int, ops: Sequence[Op
         in_flight=fault.get("in_flight", 0),
         connections=fault.get("connections"),
         ops=len(met),
-        disturbed=len(disturbed),
+        disturbed=sum(map(_unanswered, met)),
+        usual=usual,
     )

@@ -54,6 +54,10 @@ class RunFolder:
         return self.path / "logs"
 
     @property
+    def clients_log(self) -> Path:
+        return self.logs / "clients.log"
+
+    @property
     def plan(self) -> Path:
         return self.path / "plan.json"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from harness.errors import BrokenError, MissingPartError, UsageError
+from harness.parts.program import program_path
 from harness.runtime import ledger, proc, reaper
 from harness.runtime.block import Block, reserve
 from harness.runtime.child import LOG_LINES, Child, describe, end_gently, within
@@ -151,7 +152,7 @@ class ProcessRuntime:
             raise MissingPartError(
                 f"{spec.name} needs host names of its own, which cannot be had here.",
                 why=self._support.reason,
-                do="Run `harness doctor`, or use --chaos-runtime docker.",
+                do="Run `harness doctor`.",
             )
         self._require_down(spec.name)
         try:
@@ -345,6 +346,7 @@ class ProcessRuntime:
     ) -> Child:
         environment = {
             **os.environ,
+            "PATH": program_path(),
             **env,
             proc.CLUSTER_VARIABLE: self.id,
             proc.NODE_VARIABLE: name,
@@ -398,7 +400,7 @@ class ProcessRuntime:
                 raise BrokenError(
                     f"{spec.name} ended before it was ready: {describe(child.status)}.",
                     why=child.log_tail(),
-                    do=f"The whole log is {child.log}.",
+                    do=_advice(child),
                 )
             if ready:
                 return
@@ -434,8 +436,7 @@ class ProcessRuntime:
             f"({found.address}).",
             why="Others would reach it past its links, so that faults would not land, and no other "
             "node could listen on that port.",
-            do="Make it listen on its own address only (the address of its node). A server "
-            "that insists on the wildcard address runs with --chaos-runtime docker.",
+            do="Make it listen on its own address only (the address of its node).",
         )
 
     def _require_open(self, name: str) -> None:
@@ -513,6 +514,17 @@ async def _all_or_first_error(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         if task in done:
             task.result()
+
+
+def _advice(child: Child) -> str:
+    """What to do about a node that ended too early. The links listen on the same ports, so a server
+    that wants a port on every address finds it taken."""
+    if "address already in use" in child.log_tail().lower():
+        return (
+            "Make it listen on its own address only (node.address), not on every address of the "
+            f"machine. The whole log is {child.log}."
+        )
+    return f"The whole log is {child.log}."
 
 
 def _require_command(name: str, program: str, cwd: Path, env: Mapping[str, str]) -> None:

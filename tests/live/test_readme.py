@@ -58,10 +58,5 @@ def test_a_server_of_ones_own_in_one_file(pytester: pytest.Pytester) -> None:
 
 
 def test_step_by_step(pytester: pytest.Pytester) -> None:
-    imports = (
-        "from harness import experiment\n"
-        "from harness.check import linearizable\n"
-        "from targets.etcd import Etcd, EtcdClient\n\n"
-    )
-    pytester.makepyfile(imports + example("def test_the_majority_goes_on"))
+    pytester.makepyfile(example("def test_the_majority_goes_on"))
     pytester.runpytest_subprocess(timeout=120).assert_outcomes(passed=1)

@@ -35,6 +35,8 @@ def op(start_s: float, end_s: float | None, outcome: Any = "ok", error: str | No
 def test_ops_that_went_unanswered_while_it_was_in_force(tmp_path: Path) -> None:
     ops = [
         op(0.1, 0.2, "fail", "unavailable"),  # before
+        op(0.3, 0.4),
+        op(0.5, 0.6),
         op(1.9, 2.1),
         op(2.5, 2.6, "fail", "unavailable"),
         op(2.5, 2.6, "fail", MISMATCH),  # an answer
@@ -44,6 +46,7 @@ def test_ops_that_went_unanswered_while_it_was_in_force(tmp_path: Path) -> None:
     ]
     (bite,) = bites(journal(tmp_path), ops)
     assert (bite.ops, bite.disturbed, bite.bit) == (4, 2, True)
+    assert round(bite.usual, 2) == 0.33
     assert (bite.injected_s, bite.healed_s, bite.asked_s) == (2, 4, 0.5)
 
 
@@ -53,11 +56,17 @@ def test_a_fault_that_nobody_noticed_is_named(tmp_path: Path) -> None:
     assert "DID NOT BITE" in str(bite)
 
 
-def test_a_connection_or_an_open_op_that_it_met_is_a_bite(tmp_path: Path) -> None:
+def test_a_connection_that_it_met_is_a_bite(tmp_path: Path) -> None:
     (met,) = bites(journal(tmp_path, connections=3), [])
     assert met.bit and "connections met: 3" in str(met)
-    (open_op,) = bites(journal(tmp_path, in_flight=1), [])
-    assert open_op.bit
+
+
+def test_what_goes_unanswered_anyway_is_no_bite(tmp_path: Path) -> None:
+    failing = [op(s / 10, s / 10 + 0.05, "fail", "unavailable") for s in range(2, 38, 2)]
+    fine = [op(s / 10, s / 10 + 0.05) for s in range(3, 38, 2)]
+    (bite,) = bites(journal(tmp_path, connections=0), failing + fine)
+    assert bite.disturbed and not bite.bit
+    assert round(bite.usual, 1) == 0.5
 
 
 def test_a_fault_that_did_not_land_is_left_out(tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def client(request: pytest.FixtureRequest, cluster: ClusterSteps) -> Iterator[Cl
 
     kind = cluster.run.experiment.client_kind
     if kind is None:
-        with _told_as_pytest_does():
+        with _told_as_pytest_does(request):
             raise UsageError(
                 f"{request.node.name} takes `client`, but its experiment names none.",
                 do="Add client=MyClient (or a workload) to @experiment.",
@@ -206,7 +206,7 @@ def _live(
 
     portal = _portal(request.config)
     with sigterm_interrupts():
-        with _told_as_pytest_does():
+        with _told_as_pytest_does(request):
             live = _begin(request)
             try:
                 with _progress(request, live) as show, client_log(live.folder.clients_log):
@@ -221,16 +221,17 @@ def _live(
         try:
             yield live
         finally:
-            with _told_as_pytest_does():
+            with _told_as_pytest_does(request):
                 _finish(request, live)
 
 
 @contextmanager
-def _told_as_pytest_does() -> Iterator[None]:
+def _told_as_pytest_does(request: pytest.FixtureRequest) -> Iterator[None]:
     """Errors of the harness become pytest's: one message, a skip where a part is missing."""
     try:
         yield
     except MissingPartError as error:
+        request.node.user_properties.append(("chaos_skipped", str(error)))
         raise pytest.skip.Exception(str(error)) from None
     except HarnessError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None

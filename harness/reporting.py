@@ -67,9 +67,10 @@ def summary(live: Run) -> str:
 
 
 def list_runs(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    """One line per run: outcome, seed, what it met, and its folder."""
+    """For each run its outcome, seed, what it met, and its folder; why others were skipped."""
     rows = []
     told = []
+    skipped = []
     for reports in terminalreporter.stats.values():
         for report in reports:
             if not isinstance(report, pytest.TestReport) or report.when != "teardown":
@@ -77,10 +78,13 @@ def list_runs(terminalreporter: TerminalReporter, config: pytest.Config) -> None
             properties = dict(report.user_properties)
             if "chaos_outcome" in properties:
                 rows.append((str(properties["chaos_run"]), report.nodeid, properties))
+            if "chaos_skipped" in properties:
+                skipped.append((report.nodeid, str(properties["chaos_skipped"])))
             if properties.get("chaos_divergences"):
                 told.append(str(properties["chaos_divergences"]))
-    if not rows:
+    if not rows and not skipped:
         return
+    terminalreporter.ensure_newline()
     terminalreporter.section("chaos runs")
     for path, nodeid, properties in sorted(rows):
         outcome = str(properties["chaos_outcome"])
@@ -90,6 +94,11 @@ def list_runs(terminalreporter: TerminalReporter, config: pytest.Config) -> None
         terminalreporter.write_line(f" {name} (seed {properties['chaos_seed']})")
         terminalreporter.write_line(f"         {properties['chaos_summary']}")
         terminalreporter.write_line(f"         {short_path(Path(path), config)}")
+    for nodeid, reason in sorted(skipped):
+        terminalreporter.write("skipped ", yellow=True)
+        terminalreporter.write_line(f" {nodeid.rpartition('::')[2]}")
+        for line in reason.splitlines():
+            terminalreporter.write_line(f"         {line}")
     for text in told:
         terminalreporter.section("replay")
         terminalreporter.write_line(text)

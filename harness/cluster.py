@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.errors import BrokenError, HarnessError, UsageError
+from harness.errors import BrokenError, HarnessError, UsageError, origin
 from harness.network import Link, Network, mesh, sockets
 from harness.parts import toxiproxy_binary
 from harness.runtime import NodeSpec, Runtime
@@ -364,12 +364,9 @@ def _ask(target: Target, method: str, call: Callable[[], T]) -> T:
 
 def target_bug(target: Target, method: str, error: Exception) -> UsageError:
     """The error for a target whose own code failed, with the line where it did."""
-    trace: Any = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})" if trace else ""
+    file, line = origin(error)
     return UsageError(
         f"Target {type(target).__name__} failed in {method}().",
-        why=f"{type(error).__name__}: {error}{place}",
+        why=f"{type(error).__name__}: {error} ({file}:{line})",
         do="Correct the target.",
     )

@@ -15,8 +15,6 @@ import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from harness.check.verdict import Check, Result, Verdict
@@ -33,6 +31,7 @@ from harness.record.journal import Journal, Listener
 from harness.record.recorder import Recorder
 from harness.runtime import NodeExit, resources
 from harness.runtime.process import ProcessRuntime
+from harness.version import harness_version
 from harness.workload.drive import Drive, Endpoint
 
 Outcome: TypeAlias = Literal["passed", "failed", "unknown", "unsteady", "aborted", "broken"]
@@ -402,19 +401,3 @@ def versions(parts: Sequence[Part]) -> dict[str, str | None]:
         with contextlib.suppress(HarnessError):
             found[part.name] = find(part).version
     return found
-
-
-def harness_version() -> str:
-    """The version of the installed harness."""
-    try:
-        return version("chaos-harness")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def history_of(folder: Path) -> History:
-    """The recorded history of a run folder, with its nodes and phases."""
-    run = RunFolder(folder)
-    identity = run.read_identity()
-    phases = [Phase(*phase) for phase in identity.get("phases", ())]
-    return History.read(run.history, nodes=identity.get("nodes", ()), phases=phases)

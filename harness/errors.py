@@ -65,3 +65,11 @@ class AbortedError(HarnessError):
     """A person or a stop condition ended the run."""
 
     exit_code = 5
+
+
+def origin(error: BaseException) -> tuple[str, int]:
+    """File and line where `error` was raised; an empty name if nobody raised it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return (trace.tb_frame.f_code.co_filename, trace.tb_lineno) if trace else ("", 0)

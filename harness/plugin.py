@@ -26,6 +26,7 @@ from harness.reporting import (
     summary,
 )
 from harness.settings import Settings, add_options, settings_of
+from harness.version import harness_version
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -80,16 +81,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     except HarnessError:
         toxiproxy = "toxiproxy missing"
     what = f"replay of {settings.replay}" if settings.replay else f"--chaos-seed {settings.seed}"
-    return [f"chaos: {what}, runtime {settings.runtime}, harness {_version()}, {toxiproxy}"]
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("chaos-harness")
-    except PackageNotFoundError:
-        return "not installed"
+    return [f"chaos: {what}, runtime {settings.runtime}, harness {harness_version()}, {toxiproxy}"]
 
 
 # Collection

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -123,12 +122,3 @@ def read_json(path: Path, what: str, schema: int, required: tuple[str, ...]) -> 
             do="Read it with the version of the harness that wrote it, or a newer one.",
         )
     return data
-
-
-def run_folders(runs_dir: Path) -> list[RunFolder]:
-    """The run folders in `runs_dir`, oldest first; those that are none are left out."""
-    with contextlib.suppress(OSError):
-        return [
-            RunFolder(path) for path in sorted(runs_dir.iterdir()) if (path / "run.json").is_file()
-        ]
-    return []

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import seeds
-from harness.errors import UsageError
+from harness.errors import UsageError, origin
 from harness.history import MISMATCH, Op
 from harness.record.recorder import FLUSH_INTERVAL_S, Recorder
 from harness.target import Target
@@ -311,24 +311,16 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _origin(error: BaseException) -> tuple[str, int]:
-    """File and line where `error` was raised."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return (trace.tb_frame.f_code.co_filename, trace.tb_lineno) if trace else ("", 0)
-
-
 def _is_bug(error: Exception, kind: type[Client]) -> bool:
     """Whether the client itself is wrong. The same kinds of error raised inside a library are not
     taken for one: libraries stumble over connections that are cut at a bad moment."""
     if not isinstance(error, (AttributeError, NameError, TypeError)):
         return False
-    return _origin(error)[0] in (inspect.getfile(kind), __file__)
+    return origin(error)[0] in (inspect.getfile(kind), __file__)
 
 
 def _client_bug(kind: type[Client], f: str, error: Exception) -> UsageError:
-    file, line = _origin(error)
+    file, line = origin(error)
     return UsageError(
         f"Client {kind.__name__} failed in {f!r} with a programming error.",
         why=f"{_reason(error)} ({file}:{line})",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UnreadableError, UsageError
-from harness.record.folder import RunFolder, run_folders
+from harness.record.folder import RunFolder
 from harness.record.journal import Event, Journal, read_journal
 
 
@@ -71,11 +71,3 @@ def test_a_damaged_folder_is_refused(tmp_path: Path, content: str | None, messag
         (tmp_path / "run.json").write_text(content)
     with pytest.raises(UnreadableError, match=message):
         RunFolder(tmp_path).read_identity()
-
-
-def test_listing_passes_over_what_is_no_run(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path, "test_a", 1)
-    folder.write_identity({"experiment": "test_a", "seed": 1})
-    (tmp_path / "something").mkdir()
-    assert run_folders(tmp_path) == [folder]
-    assert run_folders(tmp_path / "nowhere") == []

@@ -7,8 +7,9 @@ type `invoke` opens an operation of its process; `ok`, `fail` or `info` closes i
 - `fail`: it certainly had no effect;
 - `info`: nobody knows; it may take effect at any later time, or never. The process never returns.
 
-`History` pairs them into `Op`s, which is what checks look at. This module depends on nothing but
-`harness.errors`, so that `harness.check` can be used with no cluster at all.
+`History` pairs them into `Op`s, which is what checks look at, with the `Timeline` of what happened
+beside them. This module depends on nothing but `harness.errors` and `harness.timeline`, so that
+`harness.check` can be used with no cluster at all.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, Literal, TypeAlias
 import orjson
 
 from harness.errors import UnreadableError
+from harness.timeline import Timeline
 
 SCHEMA = 1
 
@@ -104,7 +106,8 @@ class Phase:
 
 @dataclass(frozen=True)
 class History:
-    """The ops of one run in order of invocation, with the nodes and phases they belong to.
+    """The ops of one run in order of invocation, with the nodes and phases they belong to, and
+    what happened beside them.
 
     `phases` may be empty (a bare file); then checks look at the whole history.
     """
@@ -112,6 +115,7 @@ class History:
     ops: Sequence[Op]
     nodes: Sequence[str] = ()
     phases: Sequence[Phase] = field(default=())
+    timeline: Timeline = field(default_factory=Timeline)
 
     def __len__(self) -> int:
         return len(self.ops)

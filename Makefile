@@ -50,5 +50,5 @@ clean:
 			"apt-get install python3-venv" >&2; exit 1; }
 	@.venv/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable '.[dev,targets]'
+		--constraint constraints.txt --editable '.[dev,load,targets]'
 	@touch $@

@@ -16,7 +16,7 @@ from harness.errors import BrokenError, MissingPartError, UsageError
 from harness.parts.program import program_path
 from harness.runtime import ledger, proc, reaper
 from harness.runtime.block import Block, reserve
-from harness.runtime.child import LOG_LINES, Child, describe, end_gently, within
+from harness.runtime.child import CLOSE_GRACE_S, LOG_LINES, Child, describe, end_gently, within
 from harness.runtime.namespaces import Support, hosts_text, namespaces, wrap
 from harness.runtime.proc import Process
 from harness.runtime.sockets import any_wildcard, listeners, require_free, wildcard_listener
@@ -206,7 +206,12 @@ class ProcessRuntime:
             raise
 
     async def start_tool(
-        self, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        *,
+        stop_timeout_s: float = CLOSE_GRACE_S,
     ) -> None:
         """Start a helper of the harness itself (Toxiproxy): no namespace, no home, no waiting.
 
@@ -216,7 +221,17 @@ class ProcessRuntime:
         if name in self.nodes:
             raise UsageError(f"A tool cannot be called {name}: a node is.")
         self._require_down(name)
-        self._spawn(name, argv, env or {}, self._block.where, None).up = True
+        child = self._spawn(name, argv, env or {}, self._block.where, None)
+        child.up, child.stop_timeout_s = True, stop_timeout_s
+
+    async def wait_exit(self, name: str) -> int | None:
+        """Wait until the main process of a node or tool has ended; its exit status (negative: by
+        which signal), or None if nobody knows. Raises `UsageError` if it was never started."""
+        child = self._child(name)
+        if child is None:
+            raise UsageError(f"{name} has not been started.")
+        await child.exited.wait()
+        return child.status
 
     async def kill(self, name: str) -> None:
         """End a node at once, with all its processes. Returns when none is left."""
@@ -228,6 +243,22 @@ class ProcessRuntime:
         child.reap()
         if left:
             raise _immortal(name, left)
+
+    async def kill_process(self, name: str, pid: int) -> bool:
+        """End one process of a node at once, and no other. Returns when it is gone; False if the
+        node has none with that id. Raises `BrokenError` if it does not go."""
+        deadline = time.monotonic() + _SIGNAL_TIMEOUT_S
+        sent = False
+        while True:
+            found = [one for one in await asyncio.to_thread(self._find, name) if one.pid == pid]
+            if not found:
+                return sent
+            if time.monotonic() > deadline:
+                raise _immortal(name, set(found))
+            if not sent:
+                proc.send(found[0], signal.SIGKILL)
+                sent = True
+            await asyncio.sleep(_POLL_S)
 
     def end_now(self, name: str) -> None:
         """Kill a node or tool without awaiting anything, so that no cancellation comes between."""
@@ -505,6 +536,8 @@ class ProcessRuntime:
 
 
 async def _all_or_first_error(tasks: Sequence[asyncio.Task[None]]) -> None:
+    if not tasks:
+        return
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     finally:

@@ -107,9 +107,22 @@ class Runtime(Protocol):
         ...
 
     async def start_tool(
-        self, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        *,
+        stop_timeout_s: float = 0.5,
     ) -> None:
         """Start a helper of the harness itself, and do not wait for it."""
+        ...
+
+    async def wait_exit(self, name: str) -> int | None:
+        """Wait until the main process of a node or tool has ended; its exit status."""
+        ...
+
+    async def kill_process(self, name: str, pid: int) -> bool:
+        """End one process of a node at once, and no other. False if it has none with that id."""
         ...
 
     async def kill(self, name: str) -> None:

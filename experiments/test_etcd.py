@@ -13,6 +13,8 @@ from targets.etcd import Etcd, register_workload
 
 pytestmark = pytest.mark.quick
 
+CATCHES = {"acknowledges-early": "linearizable"}
+
 
 def expect_linearizable(run, *, availability):
     run.expect(linearizable("cas-register"))
@@ -25,6 +27,7 @@ def expect_linearizable(run, *, availability):
     workload=register_workload(),
     faults=[faults.netsplit("isolate", who="leader", every=seconds(2), lasting=seconds(2))],
     duration=seconds(4.5),
+    catches=CATCHES,
 )
 def test_leader_cut_off(run):
     """A leader that is cut off must not serve stale reads, nor accept writes that get lost."""
@@ -36,6 +39,7 @@ def test_leader_cut_off(run):
     workload=register_workload(),
     faults=[faults.netsplit("random-halves", how="reject", every=seconds(2), lasting=seconds(1.3))],
     duration=seconds(4),
+    catches=CATCHES,
 )
 def test_random_halves(run):
     """The majority goes on, the minority refuses, and both agree afterwards."""
@@ -47,6 +51,7 @@ def test_random_halves(run):
     workload=register_workload(),
     faults=[faults.netsplit("majorities-ring", at=seconds(0.8), lasting=seconds(2.5))],
     duration=seconds(4),
+    catches=CATCHES,
 )
 def test_majorities_ring(run):
     """Every node sees a majority, no two see the same one: two leaders must not be possible."""
@@ -58,6 +63,7 @@ def test_majorities_ring(run):
     workload=register_workload(),
     faults=[faults.netsplit("one-way", who="leader", every=seconds(2), lasting=seconds(1.3))],
     duration=seconds(4),
+    catches=CATCHES,
 )
 def test_leader_that_nobody_hears(run):
     """The leader hears its followers, but they do not hear it."""
@@ -71,6 +77,7 @@ def test_leader_that_nobody_hears(run):
         faults.kill(who="random", every=seconds(1.3), restart_after=milliseconds(400)),
     ],
     duration=seconds(4),
+    catches=CATCHES,
 )
 def test_kill_and_restart(run):
     """What was acknowledged survives the death of any one node."""
@@ -82,6 +89,7 @@ def test_kill_and_restart(run):
     workload=register_workload(),
     faults=[faults.pause(who="leader", every=seconds(2), lasting=seconds(1.3))],
     duration=seconds(4),
+    catches=CATCHES,
 )
 def test_old_leader_wakes_up(run):
     """A paused leader wakes up believing that it still leads; nobody may believe it."""
@@ -101,6 +109,7 @@ def test_old_leader_wakes_up(run):
         )
     ],
     duration=seconds(4),
+    catches=CATCHES,
 )
 def test_slow_links(run):
     """Slow, uneven links cost time and nothing else."""

@@ -10,15 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness import faults
+    from harness import faults, probes
     from harness.declare import experiment
+    from harness.load import k6
     from harness.parts import Part
+    from harness.probes import Look, probe, stop_after, stop_when
     from harness.target import Node, Target
-    from harness.units import milliseconds, minutes, seconds
+    from harness.units import milliseconds, minutes, seconds, share
     from harness.workload import Client, Refused, Request, Unavailable, Workload, registers
 
 __all__ = [
     "Client",
+    "Look",
     "Node",
     "Part",
     "Refused",
@@ -28,20 +31,29 @@ __all__ = [
     "Workload",
     "experiment",
     "faults",
+    "k6",
     "milliseconds",
     "minutes",
+    "probe",
+    "probes",
     "registers",
     "seconds",
+    "share",
+    "stop_after",
+    "stop_when",
 ]
 
 _HOMES = {
     "experiment": "harness.declare",
+    "k6": "harness.load",
     "Part": "harness.parts",
+    **dict.fromkeys(("Look", "probe", "stop_after", "stop_when"), "harness.probes"),
     "Node": "harness.target",
     "Target": "harness.target",
     "milliseconds": "harness.units",
     "minutes": "harness.units",
     "seconds": "harness.units",
+    "share": "harness.units",
     **dict.fromkeys(
         ("Client", "Refused", "Request", "Unavailable", "Workload", "registers"),
         "harness.workload",
@@ -52,8 +64,8 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     import importlib
 
-    if name == "faults":
-        return importlib.import_module("harness.faults")
+    if name in ("faults", "probes"):
+        return importlib.import_module(f"harness.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'harness' has no attribute {name!r}")

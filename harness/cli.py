@@ -98,10 +98,12 @@ def replay(arguments: argparse.Namespace) -> int:
     """Carry out a recorded plan again."""
     import pytest
 
+    from harness.plugin import IMPORTED
     from harness.record.folder import RunFolder
 
     experiment = RunFolder(arguments.folder).read_identity()["experiment"]
-    code = pytest.main([experiment, "--chaos-replay", str(arguments.folder.resolve())])
+    options = [*IMPORTED, "--chaos-replay", str(arguments.folder.resolve())]
+    code = pytest.main([experiment, *options])
     return {
         pytest.ExitCode.OK: DONE,
         pytest.ExitCode.TESTS_FAILED: INVALID,
@@ -134,6 +136,43 @@ def up(arguments: argparse.Namespace) -> int:
     target = target_named(arguments.target)(nodes=arguments.nodes)
     asyncio.run(hold_up(target, lambda text: print(text, flush=True)))
     return DONE
+
+
+def mutants(arguments: argparse.Namespace) -> int:
+    """Show that each mutant of a target is caught, and that the sound one passes."""
+    from harness import mutants
+    from harness.catalogue import target_named
+    from harness.seeds import fresh_session_seed
+
+    target = target_named(arguments.target)
+    experiments = mutants.collect(target.name, [str(path) for path in arguments.experiments])
+    if arguments.list:
+        print(mutants.listing(target, experiments))
+        return DONE
+    named = arguments.mutant or list(target.mutants)
+    if unknown := [name for name in named if name not in target.mutants]:
+        raise UsageError(
+            f"{target.name} has no mutant {unknown[0]!r}.",
+            do=f"Its mutants: {', '.join(target.mutants) or 'none'}.",
+        )
+    seed = fresh_session_seed() if arguments.seed is None else arguments.seed
+    found = []
+    for one in mutants.carry_out(
+        experiments,
+        named,
+        seeds=arguments.seeds,
+        session_seed=seed,
+        only_expected=arguments.only_expected,
+    ):
+        print(mutants.line(one), file=sys.stderr, flush=True)
+        found.append(one)
+    print(_json([vars(one) for one in found]) if arguments.json else mutants.table(found))
+    wrong = mutants.wrong(found, named, experiments)
+    if not arguments.json:
+        for text in wrong or ["The sound target passed and every mutant was caught."]:
+            print(text)
+        print(f"Session seed {seed}.")
+    return INVALID if wrong else DONE
 
 
 def cleanup(arguments: argparse.Namespace) -> int:
@@ -203,6 +242,29 @@ def _parser() -> argparse.ArgumentParser:
     command = add(up, "Start a cluster and hold it up until Ctrl-C.")
     command.add_argument("target", metavar="TARGET", help="a name, or package.module:Class")
     command.add_argument("--nodes", metavar="N", type=int, default=3, help="how many (3)")
+
+    command = add(mutants, "Show that experiments catch the deliberate bugs of a target.")
+    command.add_argument("target", metavar="TARGET", help="a name, or package.module:Class")
+    command.add_argument("--list", action="store_true", help="only list them, and who catches them")
+    command.add_argument(
+        "--experiments",
+        metavar="PATH",
+        type=Path,
+        nargs="+",
+        default=[Path("experiments")],
+        help="where the experiments are (experiments)",
+    )
+    command.add_argument(
+        "--mutant", metavar="NAME", action="append", help="only this one; may be repeated"
+    )
+    command.add_argument(
+        "--only-expected",
+        action="store_true",
+        help="only the experiments that say they catch a mutant, not the whole matrix",
+    )
+    command.add_argument("--seeds", metavar="K", type=int, default=1, help="seeds for each (1)")
+    command.add_argument("--seed", metavar="N", type=int, help="the session's seed")
+    command.add_argument("--json", action="store_true", help="print JSON")
 
     command = add(cleanup, "Remove what killed sessions and kept clusters left behind.")
     command.add_argument("--dry-run", action="store_true", help="only list what would be removed")

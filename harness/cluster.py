@@ -29,18 +29,20 @@ T = TypeVar("T")
 
 
 class Cluster:
-    """One running cluster. Made by `start`; ended by `close`."""
+    """One running cluster. Made by `start`; ended by `close`. `names` are its nodes, `all_names`
+    those and their dependencies."""
 
     def __init__(self, target: Target, runtime: Runtime, network: Network) -> None:
         self.target = target
         self.runtime = runtime
         self.network = network
         self.names = target.node_names
-        self._specs = {name: self._spec(name) for name in self.names}
-        self._down: dict[str, set[str]] = {name: set() for name in self.names}
-        self._paused: dict[str, set[str]] = {name: set() for name in self.names}
-        self._starts = dict.fromkeys(self.names, 1)
-        self._locks = {name: asyncio.Lock() for name in self.names}
+        self.all_names = target.all_names
+        self._specs = {name: self._spec(name) for name in self.all_names}
+        self._down: dict[str, set[str]] = {name: set() for name in self.all_names}
+        self._paused: dict[str, set[str]] = {name: set() for name in self.all_names}
+        self._starts = dict.fromkeys(self.all_names, 1)
+        self._locks = {name: asyncio.Lock() for name in self.all_names}
         self._serving: set[str] = set()
         self._watchers: set[asyncio.Task[None]] = set()
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -63,16 +65,18 @@ class Cluster:
         network = Network(
             api_host,
             API_PORT,
-            mesh(target.node_names, target.ports, runtime.address, runtime.link_address),
+            mesh(target.all_names, target.ports_of, runtime.address, runtime.link_address),
             escape=lambda: runtime.end_now("toxiproxy"),
             restart=start_toxiproxy,
             tell=tell,
         )
         cluster = cls(target, runtime, network)
         await network.open()
-        specs = [cluster._specs[name] for name in cluster.names]
-        await runtime.start_all(specs, in_turn=target.starts_in_turn)
-        cluster._serving.update(cluster.names)
+        # The nodes may need their dependencies to get ready.
+        for names in (tuple(target.dependencies), cluster.names):
+            specs = [cluster._specs[name] for name in names]
+            await runtime.start_all(specs, in_turn=target.starts_in_turn)
+        cluster._serving.update(cluster.all_names)
         return cluster
 
     async def close(self, *, keep: bool = False) -> None:
@@ -91,7 +95,7 @@ class Cluster:
     def node(self, name: str) -> Node:
         """The node as its own server sees itself."""
         runtime = self.runtime
-        return Node(name, runtime.address(name), runtime.home(name), self.target.ports)
+        return Node(name, runtime.address(name), runtime.home(name), self.target.ports_of(name))
 
     def client_host(self, name: str) -> str:
         """The address at which clients reach the node: that of the link from `client`."""
@@ -143,7 +147,7 @@ class Cluster:
             if found.remote in direct or found.remote in links
         }
         strays: dict[tuple[str, str], str] = {}
-        for name in self.names:
+        for name in self.all_names:
             mine = [sockets.owned(pid, suspects) for pid in self.processes(name)]
             for inode in set().union(*mine):
                 host, port = remote = suspects[inode]
@@ -176,7 +180,7 @@ class Cluster:
         """Wait until all nodes serve; the names of those that still do not after `bound_s`."""
         deadline = asyncio.get_running_loop().time() + bound_s
         while True:
-            missing = [name for name in self.names if not self.serving(name)]
+            missing = [name for name in self.all_names if not self.serving(name)]
             if not missing or asyncio.get_running_loop().time() >= deadline:
                 return missing
             await asyncio.sleep(0.02)
@@ -190,6 +194,10 @@ class Cluster:
     async def stop(self, name: str, holder: str) -> str:
         """SIGTERM the node and keep it down until `revive`; how it ended."""
         return await self._finish(self._stop(name, holder))
+
+    async def kill_process(self, name: str, pid: int) -> bool:
+        """SIGKILL one process of the node; False if it has none with that id."""
+        return await self.runtime.kill_process(name, pid)
 
     async def revive(self, name: str, holder: str) -> None:
         """Let go of a node that `holder` keeps down; the last to let go starts it again. It is not
@@ -313,8 +321,13 @@ class Cluster:
         peers = [
             node
             if peer == name
-            else Node(peer, runtime.link_address(name, peer), runtime.home(peer), target.ports)
-            for peer in self.names
+            else Node(
+                peer,
+                runtime.link_address(name, peer),
+                runtime.home(peer),
+                target.ports_of(peer),
+            )
+            for peer in self.all_names
         ]
 
         async def ready() -> bool:
@@ -338,7 +351,7 @@ class Cluster:
         return NodeSpec(
             name=name,
             argv=tuple(str(word) for word in argv),
-            ports=target.ports,
+            ports=target.ports_of(name),
             env=dict(_ask(target, "environment", lambda: target.environment(node))),
             files=dict(_ask(target, "files", lambda: target.files(node, peers))),
             ready=ready,

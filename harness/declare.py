@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.errors import UsageError
 from harness.faults._schedules import Schedulable
+from harness.load import K6, K6_PART
+from harness.parts import Part
+from harness.probes import Probe, StopAfter, StopWhen
 from harness.target import Target
 from harness.units import Duration, seconds, to_seconds
 from harness.workload import Client, Workload
@@ -23,11 +29,15 @@ class Experiment:
 
     target: Target
     workload: Workload | None = None
+    load: K6 | None = None
     client: type[Client] | None = None
     faults: Sequence[Schedulable] = ()
     duration: Duration = seconds(20)
     before: Duration = seconds(0.5)
     recovery: Duration = seconds(15)
+    steady_state: Sequence[Probe] = ()
+    stop: Sequence[StopWhen | StopAfter] = ()
+    catches: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.target, Target):
@@ -49,12 +59,40 @@ class Experiment:
         for name in ("duration", "recovery"):
             to_seconds(getattr(self, name), f"@experiment: {name}")
         to_seconds(self.before, "@experiment: before", allow_zero=True)
-        if self.faults and self.workload is None:
+        if self.load is not None and not isinstance(self.load, K6):
+            raise UsageError(
+                f"@experiment: load={self.load!r} is no load.", do='Give k6("script.js").'
+            )
+        for probe in self.steady_state:
+            if not isinstance(probe, Probe):
+                raise UsageError(
+                    f"@experiment: {probe!r} in steady_state is no probe.",
+                    do="Give probes such as probes.error_rate(at_most=0.05).",
+                )
+        for condition in self.stop:
+            if not isinstance(condition, (StopWhen, StopAfter)):
+                raise UsageError(
+                    f"@experiment: {condition!r} in stop is no stop condition.",
+                    do="Give stop_when(probe, lasting=seconds(3)) or stop_after(minutes(5)).",
+                )
+        for mutant in self.catches:
+            if mutant not in self.target.mutants:
+                raise UsageError(
+                    f"@experiment: catches names {mutant!r}, which is no mutant of "
+                    f"{self.target.name}.",
+                    do=f"Its mutants: {', '.join(self.target.mutants) or 'none'}.",
+                )
+        if self.faults and self.workload is None and self.load is None:
             raise UsageError(
                 "@experiment: there are faults but no workload, so nothing could be judged.",
-                do="Add workload=registers(MyClient), or inject faults step by step with the "
-                "`nemesis` fixture and leave faults= out.",
+                do="Add workload=registers(MyClient) or load=k6(…), or inject faults step by step "
+                "with the `nemesis` fixture and leave faults= out.",
             )
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """The programs that it needs, beside the harness's own."""
+        return (*self.target.parts, *((K6_PART,) if self.load is not None else ()))
 
     @property
     def client_kind(self) -> type[Client] | None:
@@ -68,11 +106,15 @@ def experiment(
     *,
     target: Target,
     workload: Workload | None = None,
+    load: K6 | None = None,
     client: type[Client] | None = None,
     faults: Sequence[Schedulable] = (),
     duration: Duration = seconds(20),
     before: Duration = seconds(0.5),
     recovery: Duration = seconds(15),
+    steady_state: Sequence[Probe] = (),
+    stop: Sequence[StopWhen | StopAfter] = (),
+    catches: Mapping[str, str] | None = None,
 ) -> Callable[[Function], Function]:
     """Declare a test function to be an experiment.
 
@@ -82,6 +124,12 @@ def experiment(
     within `recovery`, and the cluster is down. The test states what must hold:
     `run.expect(linearizable("cas-register"))`.
 
+    `load` is k6 traffic beside the workload; its script is looked for beside the test's file.
+    `steady_state` are probes that must be within their tolerances before the faults and, within
+    `recovery`, after the healing. The first of the `stop` conditions that is met aborts the run.
+    `catches` names the target's mutants that this experiment must catch, and the check that must
+    find each (the beginning of its name; or the outcome `unsteady`): `harness mutants` proves it.
+
     A test that takes `cluster`, `nemesis` or `client` instead goes step by step on the started
     cluster; `client` names the client class if there is no workload.
 
@@ -90,15 +138,23 @@ def experiment(
     declared = Experiment(
         target=target,
         workload=workload,
+        load=load,
         client=client,
         faults=tuple(faults),
         duration=duration,
         before=before,
         recovery=recovery,
+        steady_state=tuple(steady_state),
+        stop=tuple(stop),
+        catches=dict(catches or {}),
     )
 
     def mark(function: Function) -> Function:
-        setattr(function, ATTRIBUTE, declared)
+        bound = declared
+        if load is not None:
+            file = Path(inspect.unwrap(function).__code__.co_filename)
+            bound = dataclasses.replace(declared, load=load.beside(file.parent))
+        setattr(function, ATTRIBUTE, bound)
         return function
 
     return mark

@@ -19,20 +19,24 @@ from typing import Any, Literal, TypeAlias
 
 from harness.check.verdict import Check, Result, Verdict
 from harness.cluster import Cluster
+from harness.course import Course, first_of
 from harness.declare import Experiment
-from harness.errors import AbortedError, BrokenError, HarnessError, UsageError
+from harness.errors import AbortedError, HarnessError, UsageError
 from harness.history import History, Phase
+from harness.load import figures
 from harness.nemesis import Nemesis
 from harness.parts import TOXIPROXY, Part, find
 from harness.plan import Plan
 from harness.record.bite import Bite, bites
+from harness.record.events import read_events, write_events
 from harness.record.folder import RunFolder, write_json
 from harness.record.journal import Journal, Listener
 from harness.record.recorder import Recorder
+from harness.record.spans import FaultSpans
 from harness.runtime import NodeExit, resources
 from harness.runtime.process import ProcessRuntime
+from harness.timeline import TargetEvent, Timeline
 from harness.version import harness_version
-from harness.workload.drive import Drive, Endpoint
 
 Outcome: TypeAlias = Literal["passed", "failed", "unknown", "unsteady", "aborted", "broken"]
 
@@ -60,11 +64,11 @@ class Run:
     """Where the nodes of a cluster that was kept are."""
 
     def __post_init__(self) -> None:
-        self._start_ns = time.monotonic_ns()
+        self.start_ns = time.monotonic_ns()
         self._started = datetime.now(UTC)
         self.plan.write(self.folder.plan)
-        self.journal = Journal(self.folder.journal, self._start_ns, self.listeners)
-        self.recorder = Recorder(self.folder.history, self._start_ns)
+        self.journal = Journal(self.folder.journal, self.start_ns, self.listeners)
+        self.recorder = Recorder(self.folder.history, self.start_ns)
         self._phases: list[Phase] = []
         self._phase: tuple[str, int] | None = None
         self._progress: asyncio.Task[None] | None = None
@@ -74,7 +78,11 @@ class Run:
         self._nemesis: Nemesis | None = None
         self._exits: list[str] = []
         self._quiesced = False
-        self._carried_out = False
+        self._course: Course | None = None
+        self._spans = FaultSpans()
+        self.journal.listeners.append(self._spans.hear)
+        self._events: list[TargetEvent] | None = None
+        self.stop_asked: str | None = None
         self.tested = False
         """Whether the test that judges this run came to its end."""
         self._write_identity()
@@ -97,10 +105,10 @@ class Run:
         """Start the cluster."""
         plan = self.plan
         self.journal.write("run", experiment=plan.experiment, seed=plan.seed, scale=plan.scale)
-        self._enter("up")
+        self.enter("up")
         target = self.experiment.target
         self._runtime = await ProcessRuntime.create(
-            target.node_names,
+            target.all_names,
             logs=self.folder.logs,
             run_id=self.folder.path.name,
             on_exit=self._node_exited,
@@ -109,58 +117,31 @@ class Run:
             target, self._runtime, tell=lambda what: self.journal.write("note", what=what)
         )
         self._nemesis = Nemesis(self._cluster, self.journal, self.recorder)
-        for name in self._cluster.names:
+        for name in self._cluster.all_names:
             pids = list(self._cluster.processes(name))
             address = self._cluster.node(name).address
             self.journal.write("node", step="started", node=name, pids=pids, address=address)
         self._resources = asyncio.create_task(
-            resources.record(self._runtime.all_processes, self.folder.resources, self._start_ns)
+            resources.record(self._runtime.all_processes, self.folder.resources, self.start_ns)
         )
         self._progress = asyncio.create_task(self._report_progress())
 
     async def carry_out(self) -> None:
         """A declared experiment on the started cluster, up to the final reads.
 
-        Sets the outcome `unsteady` where a node does not answer before the faults or after them.
+        Sets the outcome `unsteady` where the steady state is not met before the faults, or not
+        regained after them.
         """
-        workload = self.experiment.workload
-        if workload is None:
-            raise UsageError("This experiment has no workload.", do="Add workload=registers(…).")
-        self._carried_out = True
-        plan, recorder = self.plan, self.recorder
-        endpoints = [Endpoint(name, self.cluster.client_host(name)) for name in self.cluster.names]
-        drive = Drive(workload, self.experiment.target, endpoints, recorder, plan.seed)
-        running = asyncio.create_task(drive.run())
+        self._course = Course(self)
         try:
-            self._enter("before")
-            silent = await self._beside(
-                running, drive.answered_since(recorder.now(), plan.before_s, plan.recovery_s)
-            )
-            if silent:
-                self._unsteady("before any fault", silent)
-                return
-            self._enter("during")
-            await self._beside(running, self._faults())
-            self._enter("after")
-            await self._beside(running, self.nemesis.heal_all())
-            healed = recorder.now()
-            down = await self._beside(running, self.cluster.wait_serving(plan.recovery_s))
-            left_s = max(0.1, plan.recovery_s - (recorder.now() - healed) / 1e9)
-            silent = down or await self._beside(running, drive.answered_since(healed, 0, left_s))
-            if silent:
-                self._unsteady("after everything was healed", silent)
-                return
-            drive.stop()
-            await running
-            self._enter("final")
-            unanswered = await drive.final_reads(plan.recovery_s)
-            if unanswered:
-                self._unsteady("in the final reads", unanswered)
+            await self._course.carry_out()
         finally:
-            running.cancel()
-            with contextlib.suppress(BaseException):
-                await running
-            await drive.close()
+            if self._course.load is not None:
+                self.verdicts += [(found, "valid") for found in self._course.load.verdicts]
+
+    def ask_to_stop(self, reason: str) -> None:
+        """Abort the run soon: a person wants it. May be called from any thread."""
+        self.stop_asked = reason
 
     async def quiesce(self) -> None:
         """Heal everything and complete the history; the cluster stays up. Does nothing twice."""
@@ -173,7 +154,7 @@ class Run:
             if self._nemesis is not None:
                 await self._nemesis.heal_all()
         finally:
-            self._enter("down")
+            self.enter("down")
             if self._resources is not None:
                 self._resources.cancel()
                 await asyncio.gather(self._resources, return_exceptions=True)
@@ -194,14 +175,28 @@ class Run:
                     self.kept_at = ", ".join(f"{name} {runtime.address(name)}" for name in names)
                 closing = runtime if self._cluster is None else self._cluster
                 await closing.close(keep=keep)
-                self._enter(None)
+                self.enter(None)
+
+    @property
+    def load_figures(self) -> dict[str, Any]:
+        """Of each route of the load, for each phase: requests, percentiles, share of failures."""
+        if self._course is None or self._course.load is None:
+            return {}
+        return figures(self._course.load.samples, self._phases)
 
     # Judging
 
     @property
     def history(self) -> History:
-        """The ops recorded so far, with nodes and phases."""
-        return History(self.recorder.ops, self.plan.nodes, tuple(self._phases))
+        """The ops recorded so far, with nodes, phases, and what happened beside them."""
+        course = self._course
+        timeline = Timeline(
+            faults=self._spans.until(self.recorder.now()),
+            load=course.load.samples if course is not None and course.load is not None else (),
+            events=self._target_events(),
+            measurements=course.watch.measurements if course is not None else (),
+        )
+        return History(self.recorder.ops, self.plan.nodes, tuple(self._phases), timeline)
 
     def expect(self, check: Check, *, verdict: Result = "valid") -> Verdict:
         """Judge the history with `check`. The test fails at its end if the verdict is not the one
@@ -232,7 +227,7 @@ class Run:
             return "unknown", f"{wrong[0][0].check}: unknown. {wrong[0][0].summary}"
         if not self.tested:
             return "unknown", "The test did not run to its end."
-        if self._carried_out and not self.verdicts:
+        if self._course is not None and not self.verdicts:
             return "unknown", "The test judged nothing: add run.expect(…)."
         return "passed", ""
 
@@ -262,35 +257,13 @@ class Run:
 
     # Helpers
 
-    async def _faults(self) -> None:
-        """Carry out the schedule, and fill the duration."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(asyncio.sleep(self.plan.duration_s))
-            group.create_task(self.nemesis.carry_out(self.plan.faults))
-
-    async def _beside(self, running: asyncio.Task[None], work: Any) -> Any:
-        """Do `work` while the clients run; their failure is this run's failure at once."""
-        task = asyncio.ensure_future(work)
-        try:
-            await asyncio.wait({task, running}, return_when=asyncio.FIRST_COMPLETED)
-            if running.done() and not task.done():
-                running.result()
-                raise BrokenError("The workload ended before it was told to.")
-            return task.result()
-        except ExceptionGroup as group:
-            raise _first(group) from None
-        finally:
-            if not task.done():
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await task
-
-    def _unsteady(self, when: str, silent: Sequence[str]) -> None:
-        lines = [f"{', '.join(silent)} did not answer {when} within {self.plan.recovery_s:g} s."]
-        lines += self._exits
-        for name in silent:
-            tail = self.cluster.log_tail(name, 5)
-            lines.append(f"The end of logs/{name}.log:\n{tail}" if tail else "")
+    def unsteady(self, when: str, wrong: Sequence[str]) -> None:
+        """The steady state was not met: what was `wrong`, in words, within the bound."""
+        lines = [f"{'; '.join(wrong)} {when} within {self.plan.recovery_s:g} s.", *self._exits]
+        for name in self.cluster.all_names:
+            if any(name in one.split() for one in wrong):
+                tail = self.cluster.log_tail(name, 5)
+                lines.append(f"The end of logs/{name}.log:\n{tail}" if tail else "")
         self.settle("unsteady", "\n".join(line for line in lines if line))
 
     def _node_exited(self, ended: NodeExit) -> None:
@@ -300,7 +273,21 @@ class Run:
         )
         self.journal.write("node", step="exited", node=ended.name, status=ended.status)
 
-    def _enter(self, name: str | None) -> None:
+    def _target_events(self) -> list[TargetEvent]:
+        """What the nodes said in their logs. Read once when the cluster is down, and until then
+        as often as somebody asks."""
+        if self._events is not None:
+            return self._events
+        names, target = self.plan.nodes, self.experiment.target
+        found = read_events(target, self.folder.logs, names, self.start_ns)
+        if self._runtime is None:
+            self._events = found
+            if found:
+                write_events(self.folder.events, found)
+        return found
+
+    def enter(self, name: str | None) -> None:
+        """Begin a phase; None ends the last one."""
         now = self.recorder.now()
         if self._phase is not None:
             before, since = self._phase
@@ -324,7 +311,7 @@ class Run:
             last_ops, last = done, now
 
     def _write_identity(self) -> None:
-        target = self.experiment.target
+        target, course = self.experiment.target, self._course
         self.folder.write_identity(
             {
                 "experiment": self.plan.experiment,
@@ -332,7 +319,7 @@ class Run:
                 "scale": self.plan.scale,
                 "runtime": "process",
                 "started": self._started.isoformat(timespec="seconds"),
-                "duration_s": round((time.monotonic_ns() - self._start_ns) / 1e9, 3),
+                "duration_s": round((time.monotonic_ns() - self.start_ns) / 1e9, 3),
                 "outcome": self.outcome,
                 "reason": self.reason,
                 "ops": dict(self.recorder.outcomes),
@@ -340,8 +327,11 @@ class Run:
                 "nodes": list(self.plan.nodes),
                 "phases": [[p.name, p.start, p.end] for p in self._phases],
                 "bites": [bite.to_json() for bite in self.bites],
+                "recovered_s": course.recovered_s if course is not None else None,
+                "load": self.load_figures,
+                "mutant": target.mutant,
                 "kept": self.kept,
-                "versions": versions(target.parts),
+                "versions": versions(self.experiment.parts),
                 "replay": self.replay_command,
             }
         )
@@ -362,7 +352,7 @@ async def perform(run: Run) -> None:
     except AbortedError as error:
         run.settle("aborted", str(error))
     except Exception as error:
-        cause = _first(error)
+        cause = first_of(error)
         run.settle("broken", str(cause))
         raise cause from None
     finally:
@@ -381,13 +371,6 @@ async def uninterrupted(work: Coroutine[Any, Any, None]) -> None:
     task.result()
     if cancelled:
         raise asyncio.CancelledError
-
-
-def _first(error: Exception) -> Exception:
-    """The first plain exception in nested groups."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def versions(parts: Sequence[Part]) -> dict[str, str | None]:

@@ -54,7 +54,7 @@ class Site:
         """The nodes that `who` means now, kept in `nodes`. Waits for a role to be held."""
         if not isinstance(who, str):
             self.nodes = tuple(who)
-        elif who in self.cluster.names:
+        elif who in self.cluster.all_names:
             self.nodes = (who,)
         else:
             self.nodes = await self._holders(who)

@@ -54,6 +54,9 @@ class Plan:
     target: dict[str, Any]
     workload: dict[str, Any] | None
     faults: Sequence[PlannedFault]
+    load: dict[str, Any] | None = None
+    steady_state: Sequence[dict[str, Any]] = ()
+    stop: Sequence[dict[str, Any]] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -67,6 +70,9 @@ class Plan:
             "nodes": list(self.nodes),
             "target": self.target,
             "workload": self.workload,
+            "load": self.load,
+            "steady_state": list(self.steady_state),
+            "stop": list(self.stop),
             "faults": [fault.to_json() for fault in self.faults],
         }
 
@@ -82,7 +88,7 @@ def make_plan(experiment: Experiment, name: str, seed: int, scale: float = 1.0) 
     come stays. Raises `UsageError` if the experiment has faults and none fits into its duration.
     """
     target = experiment.target
-    members = Members(target.node_names, tuple(target.roles))
+    members = Members.of(target)
     duration_s = round(to_seconds(experiment.duration, "duration") * scale, 3)
     found = []
     for number, schedulable in enumerate(experiment.faults):
@@ -105,9 +111,12 @@ def make_plan(experiment: Experiment, name: str, seed: int, scale: float = 1.0) 
         duration_s=duration_s,
         before_s=to_seconds(experiment.before, "before", allow_zero=True),
         recovery_s=to_seconds(experiment.recovery, "recovery"),
-        nodes=target.node_names,
+        nodes=target.all_names,
         target=target.to_json(),
         workload=experiment.workload.to_json() if experiment.workload else None,
+        load=experiment.load.to_json() if experiment.load else None,
+        steady_state=tuple(probe.to_json() for probe in experiment.steady_state),
+        stop=tuple(condition.to_json() for condition in experiment.stop),
         faults=tuple(
             PlannedFault(f"f{number}", found_one.at_s, found_one.lasting_s, found_one.fault)
             for number, found_one in enumerate(found, start=1)
@@ -129,6 +138,9 @@ def read_plan(path: Path) -> Plan:
             nodes=tuple(data["nodes"]),
             target=data["target"],
             workload=data["workload"],
+            load=data.get("load"),
+            steady_state=tuple(data.get("steady_state", ())),
+            stop=tuple(data.get("stop", ())),
             faults=tuple(
                 PlannedFault(
                     fault["id"],

@@ -6,6 +6,7 @@ nothing of the engine until an experiment is set up.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from harness.engine import Run
     from harness.portal import Portal
     from harness.steps import ClientSteps, ClusterSteps, NemesisSteps
+
+IMPORTED = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
+"""For who calls `pytest.main` with the harness already imported: that it could not be rewritten
+does not matter."""
 
 SEED_NUMBER = "chaos_seed_number"
 """The fixture that `--chaos-seeds` parametrizes; not for use in tests."""
@@ -201,8 +206,12 @@ def _live(
         with _told_as_pytest_does(request):
             live = _begin(request)
             try:
-                with _progress(request, live) as show, client_log(live.folder.clients_log):
-                    portal.call(work(live), show)
+                with (
+                    _progress(request, live) as show,
+                    _operator(request, live) as listen,
+                    client_log(live.folder.clients_log),
+                ):
+                    portal.call(work(live), lambda: (show(), listen())[1])
             except BaseException as error:
                 interrupted = isinstance(error, KeyboardInterrupt)
                 reason = "Interrupted." if interrupted else str(error)
@@ -253,9 +262,12 @@ def _begin(request: pytest.FixtureRequest) -> Run:
             f"{item.name} takes the fixture {request.fixturename!r}, but is no experiment.",
             do="Decorate it with @experiment(target=…).",
         )
-    for part in experiment.target.parts:
-        find(part)
     settings = config.stash[SESSION].settings
+    if settings.mutant is not None:
+        target = dataclasses.replace(experiment.target, mutant=settings.mutant)
+        experiment = dataclasses.replace(experiment, target=target)
+    for part in experiment.parts:
+        find(part)
     name = experiment_id(item.nodeid)
     if settings.replay:
         plan = read_plan(RunFolder(settings.replay).plan)
@@ -362,6 +374,24 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     list_runs(terminalreporter, config)
+
+
+@contextmanager
+def _operator(request: pytest.FixtureRequest, live: Run) -> Iterator[Callable[[], None]]:
+    """Lets the person at the terminal stop a run with a key."""
+    from harness.operator import KeyPresses
+
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not reporter.isatty:
+        yield lambda: None
+        return
+    with KeyPresses() as keys:
+
+        def listen() -> None:
+            if keys.stop_pressed():
+                live.ask_to_stop("q was pressed")
+
+        yield listen
 
 
 class _progress:  # noqa: N801  a context manager

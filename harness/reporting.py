@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -39,6 +40,7 @@ def story(live: Run) -> str:
         lines += ["", f"{live.outcome}: {live.reason}"]
     if lines:
         lines.append("")
+    lines += load_lines(live.load_figures)
     told = bites(live.folder.journal, live.recorder.ops)
     if told:
         lines += ["Faults:", *(f"  {bite}" for bite in told)]
@@ -61,9 +63,24 @@ def summary(live: Run) -> str:
     )
     if idle:
         text += f", of which {', '.join(idle)} did not bite"
+    text += "".join(f"\n{line}" for line in load_lines(live.load_figures))
     if live.kept:
         text += f"; cluster kept up at {live.kept_at}, `harness cleanup` ends it"
     return text
+
+
+def load_lines(figures: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """A line for each route of the load: how it fared before, during and after the faults."""
+    lines = []
+    for route, phases in figures.items():
+        told = [
+            f"{phase} {one['count']} requests, p99 {one['p99_ms']:.0f} ms, "
+            f"{one['error_rate']:.1%} failed"
+            for phase, one in phases.items()
+            if one["count"]
+        ]
+        lines.append(f"Load {route}: {'; '.join(told) or 'no requests'}")
+    return lines
 
 
 def list_runs(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
@@ -92,7 +109,8 @@ def list_runs(terminalreporter: TerminalReporter, config: pytest.Config) -> None
         name = nodeid.rpartition("::")[2]
         terminalreporter.write(f"{outcome:<8}", **{colour: True})
         terminalreporter.write_line(f" {name} (seed {properties['chaos_seed']})")
-        terminalreporter.write_line(f"         {properties['chaos_summary']}")
+        for line in str(properties["chaos_summary"]).splitlines():
+            terminalreporter.write_line(f"         {line}")
         terminalreporter.write_line(f"         {short_path(Path(path), config)}")
     for nodeid, reason in sorted(skipped):
         terminalreporter.write("skipped ", yellow=True)

@@ -27,6 +27,7 @@ def add_options(parser: pytest.Parser) -> None:
     option("scale", "multiply the durations of experiments by X", metavar="X")
     option("replay", "carry out the recorded plan of the run in folder RUN", metavar="RUN")
     option("runs-dir", "where the folders of runs go (default: runs)", metavar="DIR")
+    option("mutant", "carry out experiments on the target's mutant NAME", metavar="NAME")
     option(
         "keep-failed",
         "leave the cluster of a failed run up, for a person to look at",
@@ -45,6 +46,7 @@ class Settings:
     runs_dir: Path = Path("runs")
     replay: Path | None = None
     keep_failed: bool = False
+    mutant: str | None = None
 
 
 def settings_of(config: pytest.Config) -> Settings:
@@ -72,6 +74,7 @@ def settings_of(config: pytest.Config) -> Settings:
         runtime=given("runtime") or "process",
         runs_dir=runs_dir if runs_dir.is_absolute() else config.rootpath / runs_dir,
         replay=config.invocation_params.dir / replay if replay else None,
+        mutant=given("mutant"),
         keep_failed=str(given("keep-failed") or "").lower() in ("1", "true", "yes"),
     )
 

@@ -80,7 +80,7 @@ class NemesisSteps:
     @contextmanager
     def inject(self, fault: Fault) -> Iterator[tuple[str, ...]]:
         """Any fault, e.g. `faults.pause(who="leader")`; gives the nodes that were hit."""
-        members = faults.Members(self._run.cluster.names, tuple(self._run.cluster.target.roles))
+        members = faults.Members.of(self._run.cluster.target)
         self._count += 1
         id = f"f{self._count}"
         resolved = fault.resolve(stream(self._run.plan.seed, "steps", id), members, DRAWN_S)

@@ -60,6 +60,14 @@ class Target:
     parts: ClassVar[Sequence[Part]] = ()
     """The programs it needs; experiments are skipped with the ways to get one that is missing."""
 
+    dependencies: ClassVar[Mapping[str, Mapping[str, int]]] = {}
+    """What the nodes need beside them, each a node of its own (a database, a provider): name → its
+    ports, by names that no other port has. They are started before the nodes, `command` is asked
+    for each, and faults may name them; `who="random"` and `"all"` do not mean them."""
+
+    mutants: ClassVar[Mapping[str, str]] = {}
+    """Deliberate bugs that `mutant` switches on: name → what is wrong then."""
+
     roles: ClassVar[Sequence[str]] = ()
     """The roles that `holders` can find, e.g. `("leader", "follower")`."""
 
@@ -72,6 +80,7 @@ class Target:
     then started as soon as the one before it listens on its ports."""
 
     nodes: int = 3
+    mutant: str | None = None
     ready_timeout_s: float = 30.0
     stop_timeout_s: float = 5.0
 
@@ -83,7 +92,7 @@ class Target:
                 f"Target {kind} does not say {missing}.",
                 do=f'Give class {kind} a `name = "…"` and `ports = {{"client": 1234}}`.',
             )
-        for port, number in self.ports.items():
+        for port, number in self.all_ports.items():
             if not isinstance(number, int) or not 1 <= number <= 65535:
                 raise UsageError(
                     f"Target {kind} names the port {port!r} as {number!r}.",
@@ -93,6 +102,11 @@ class Target:
             raise UsageError(
                 f"Target {kind} cannot have {self.nodes!r} nodes.",
                 do=f"nodes is a whole number from 1 to {MAX_NODES}.",
+            )
+        if self.mutant is not None and self.mutant not in self.mutants:
+            raise UsageError(
+                f"Target {kind} has no mutant {self.mutant!r}.",
+                do=f"Its mutants: {', '.join(self.mutants) or 'none'}.",
             )
 
     def command(self, node: Node, peers: Sequence[Node]) -> Sequence[str]:
@@ -128,10 +142,33 @@ class Target:
             do="Define `async def holders(self, role, nodes)` and list the role in `roles`.",
         )
 
+    def event(self, line: str) -> tuple[float, str, Mapping[str, Any]] | None:
+        """What a line of a node's log tells the checks, if anything: when (seconds of
+        CLOCK_MONOTONIC, which all processes of a machine share), its name, and data. The logs are
+        read when the cluster is down."""
+        return None
+
     @property
     def node_names(self) -> tuple[str, ...]:
-        """`node-1` … in order."""
+        """`node-1` … in order, without the dependencies."""
         return tuple(f"node-{number}" for number in range(1, self.nodes + 1))
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """The dependencies and the nodes, in the order in which they are started."""
+        return (*self.dependencies, *self.node_names)
+
+    @property
+    def all_ports(self) -> Mapping[str, int]:
+        """The ports of the nodes and of all dependencies, by name."""
+        found = dict(self.ports)
+        for ports in self.dependencies.values():
+            found |= ports
+        return found
+
+    def ports_of(self, name: str) -> Mapping[str, int]:
+        """The ports of a node or a dependency."""
+        return self.dependencies.get(name, self.ports)
 
     def to_json(self) -> dict[str, Any]:
         """Name and options, as they stand in a plan."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias
 
@@ -10,6 +11,21 @@ from harness.errors import UsageError
 
 Duration: TypeAlias = timedelta | float | int
 """What every public argument that is a time accepts; a plain number means seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of the phase in which the faults come, however long that is. See `share`."""
+
+    value: float
+
+    def of(self, duration_s: float) -> float:
+        """That part of `duration_s`, in seconds."""
+        return round(self.value * duration_s, 3)
+
+
+Moment: TypeAlias = Duration | Share
+"""When a fault comes, and how long it lasts."""
 
 
 def seconds(value: float) -> timedelta:
@@ -25,6 +41,22 @@ def milliseconds(value: float) -> timedelta:
 def minutes(value: float) -> timedelta:
     """`value` minutes."""
     return timedelta(minutes=value)
+
+
+def share(value: float) -> Share:
+    """`value` (from 0 to 1) of the experiment's duration: grows with it under `--chaos-scale`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise UsageError(
+            f"share({value!r}) is no part of anything.", do="Give a number from 0 to 1."
+        )
+    return Share(value)
+
+
+def of_phase(value: Moment, phase_s: float, what: str, *, allow_zero: bool = False) -> float:
+    """`value` in seconds, where a share is one of a phase of `phase_s` seconds."""
+    if isinstance(value, Share):
+        value = value.of(phase_s)
+    return to_seconds(value, what, allow_zero=allow_zero)
 
 
 def to_seconds(value: Duration, what: str, *, allow_zero: bool = False) -> float:

@@ -21,7 +21,7 @@ async def hold_up(target: Target, say: Callable[[str], None]) -> None:
         loop.add_signal_handler(number, ended.set)
     with tempfile.TemporaryDirectory(prefix="harness-up-") as folder:
         logs = Path(folder)
-        runtime = await ProcessRuntime.create(target.node_names, logs=logs, run_id="up")
+        runtime = await ProcessRuntime.create(target.all_names, logs=logs, run_id="up")
         try:
             starting = asyncio.create_task(Cluster.start(target, runtime))
             waiting = asyncio.create_task(ended.wait())
@@ -31,7 +31,7 @@ async def hold_up(target: Target, say: Callable[[str], None]) -> None:
                 await asyncio.gather(starting, return_exceptions=True)
                 return
             cluster = starting.result()
-            for name in cluster.names:
+            for name in cluster.all_names:
                 node = cluster.node(name)
                 ports = ", ".join(f"{port} {number}" for port, number in node.ports.items())
                 say(f"{name}  {node.address}  for clients {cluster.client_host(name)}  ({ports})")

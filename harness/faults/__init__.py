@@ -8,6 +8,7 @@ from harness.faults._bandwidth import Bandwidth as bandwidth  # noqa: N813
 from harness.faults._base import Fault, Members, NodeFault, Occurrence, Proof, from_json
 from harness.faults._crash_loop import CrashLoop as crash_loop  # noqa: N813
 from harness.faults._kill import kill
+from harness.faults._kill_worker import KillWorker as kill_worker  # noqa: N813
 from harness.faults._latency import Latency as latency  # noqa: N813
 from harness.faults._links import LinkFault
 from harness.faults._netsplit import Netsplit as netsplit  # noqa: N813
@@ -29,6 +30,7 @@ __all__ = [
     "crash_loop",
     "from_json",
     "kill",
+    "kill_worker",
     "latency",
     "mixed",
     "netsplit",

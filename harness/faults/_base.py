@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from harness.errors import UsageError
-from harness.units import Duration, to_seconds
+from harness.units import Moment, Share, of_phase, to_seconds
 
 if TYPE_CHECKING:
     from harness.nemesis import Site
+    from harness.target import Target
 
 MAX_OCCURRENCES = 10_000
 
@@ -28,10 +29,16 @@ Proof = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """What can be named in `who`: the cluster's nodes and its target's roles."""
+    """What can be named in `who`: the cluster's nodes, its target's roles, and its dependencies,
+    which only their names mean."""
 
     nodes: Sequence[str]
     roles: Sequence[str] = ()
+    dependencies: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        return cls(target.node_names, tuple(target.roles), tuple(target.dependencies))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +67,9 @@ class Fault(ABC):
     lasts: ClassVar[bool] = True
     """False for faults that are over at once (a reset)."""
 
-    at: Duration | Sequence[Duration] | None = None
-    every: Duration | None = None
-    lasting: Duration | None = None
+    at: Moment | Sequence[Moment] | None = None
+    every: Moment | None = None
+    lasting: Moment | None = None
     jitter: float = 0.1
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -75,11 +82,11 @@ class Fault(ABC):
         if self.at is not None and self.every is not None:
             raise UsageError(f"{name} has both at= and every=.", do="Give one of them.")
         if self.every is not None:
-            to_seconds(self.every, f"{name}: every")
+            of_phase(self.every, 1.0, f"{name}: every")
         for moment in _moments(self.at):
-            to_seconds(moment, f"{name}: at", allow_zero=True)
+            of_phase(moment, 1.0, f"{name}: at", allow_zero=True)
         if self.lasting is not None:
-            to_seconds(self.lasting, f"{name}: lasting")
+            of_phase(self.lasting, 1.0, f"{name}: lasting")
         if not 0 <= self.jitter < 0.5:
             raise UsageError(
                 f"{name}: jitter must be at least 0 and below 0.5, not {self.jitter!r}.",
@@ -139,7 +146,7 @@ class Fault(ABC):
                 f"faults.{self.kind} does not say for how long.",
                 do="Add lasting=seconds(2), for example.",
             )
-        return to_seconds(self.lasting, f"faults.{self.kind}: lasting")
+        return of_phase(self.lasting, duration_s, f"faults.{self.kind}: lasting")
 
     # How it stands in a plan.
 
@@ -178,11 +185,13 @@ def tick_times(timing: Any, rng: random.Random, duration_s: float, scale: float)
                 do="Add every=seconds(5) or at=seconds(3); at= also takes several times.",
             )
         moments = [
-            to_seconds(moment, f"faults.{kind}: at", allow_zero=True) * scale
+            moment.of(duration_s)
+            if isinstance(moment, Share)
+            else to_seconds(moment, f"faults.{kind}: at", allow_zero=True) * scale
             for moment in _moments(timing.at)
         ]
         return [round(moment, 3) for moment in sorted(moments)]
-    every_s = to_seconds(timing.every, f"faults.{kind}: every")
+    every_s = of_phase(timing.every, duration_s, f"faults.{kind}: every")
     count = int(duration_s / every_s)
     if count > MAX_OCCURRENCES:
         raise UsageError(
@@ -196,7 +205,7 @@ def tick_times(timing: Any, rng: random.Random, duration_s: float, scale: float)
     return [round(time, 3) for time in times]
 
 
-def _moments(at: Duration | Sequence[Duration] | None) -> Sequence[Duration]:
+def _moments(at: Moment | Sequence[Moment] | None) -> Sequence[Moment]:
     if at is None:
         return ()
     return at if isinstance(at, (list, tuple)) else (at,)
@@ -210,8 +219,9 @@ def resolve_who(who: Who, rng: random.Random, members: Members, fault: str) -> W
     """`who` with the random words drawn. A role stays as it is. Raises `UsageError` naming what
     exists if `who` names nothing."""
     nodes = list(members.nodes)
+    named = {*nodes, *members.dependencies}
     if not isinstance(who, str):
-        unknown = [name for name in who if name not in nodes]
+        unknown = [name for name in who if name not in named]
         if unknown or not who:
             raise _unknown(unknown[0] if unknown else "nobody", members, fault)
         return tuple(who)
@@ -222,16 +232,18 @@ def resolve_who(who: Who, rng: random.Random, members: Members, fault: str) -> W
         return tuple(sorted(rng.sample(nodes, size)))
     if who == "all":
         return tuple(nodes)
-    if who in nodes or who in members.roles:
+    if who in named or who in members.roles:
         return who
     raise _unknown(who, members, fault)
 
 
 def _unknown(who: str, members: Members, fault: str) -> UsageError:
     roles = ", ".join(members.roles) or "none"
+    dependencies = ", ".join(members.dependencies) or "none"
     return UsageError(
         f"faults.{fault}: there is no node and no role {who!r}.",
         do=f"Nodes: {', '.join(members.nodes)}; roles of this target: {roles}; "
+        f"dependencies: {dependencies}; "
         "or one of random, minority, all.",
     )
 

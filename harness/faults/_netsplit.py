@@ -77,7 +77,8 @@ class Netsplit(Fault):
                 )
 
     def resolve(self, rng: random.Random, members: Members, lasting_s: float) -> Self:
-        nodes = list(members.nodes)
+        # Partitions go through the whole cluster: a node loses its database as well as its peers.
+        nodes = [*members.nodes, *members.dependencies]
         if self.shape in ("isolate", "one-way"):
             who = resolve_who(self.who, rng, members, self.kind)
             # A role cannot become cuts before it is known who holds it.
@@ -97,7 +98,7 @@ class Netsplit(Fault):
     async def inject(self, site: Site) -> None:
         if self.shape in ("isolate", "one-way"):
             chosen = await site.resolve(self.who)
-            cuts = self.cuts or _around(self.shape, chosen, list(site.cluster.names))
+            cuts = self.cuts or _around(self.shape, chosen, list(site.cluster.all_names))
         else:
             cuts = self.cuts or ()
             site.nodes = tuple(sorted({node for cut in cuts for node in cut} - {"client"}))

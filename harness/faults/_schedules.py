@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 
 from harness.errors import UsageError
 from harness.faults._base import Fault, Members, NodeFault, Occurrence, tick_times
-from harness.units import Duration, seconds, to_seconds
+from harness.units import Duration, Moment, seconds, to_seconds
 
 
 class Schedulable(Protocol):
@@ -28,8 +28,8 @@ class Mixed:
     kind: ClassVar[str] = "mixed"
 
     options: tuple[Fault, ...]
-    at: Duration | Sequence[Duration] | None
-    every: Duration | None
+    at: Moment | Sequence[Moment] | None
+    every: Moment | None
     jitter: float
 
     def occurrences(
@@ -52,8 +52,8 @@ class Staggered:
 
     fault: NodeFault
     step: Duration
-    at: Duration | Sequence[Duration] | None
-    every: Duration | None
+    at: Moment | Sequence[Moment] | None
+    every: Moment | None
     jitter: float
 
     def occurrences(
@@ -80,8 +80,8 @@ class Staggered:
 
 def mixed(
     *options: Fault,
-    every: Duration | None = None,
-    at: Duration | Sequence[Duration] | None = None,
+    every: Moment | None = None,
+    at: Moment | Sequence[Moment] | None = None,
     jitter: float = 0.1,
 ) -> Mixed:
     """One of `options` at each tick; each gives its own `lasting`, none its own times."""
@@ -100,8 +100,8 @@ def staggered(
     fault: NodeFault,
     *,
     step: Duration = seconds(0.5),
-    every: Duration | None = None,
-    at: Duration | Sequence[Duration] | None = None,
+    every: Moment | None = None,
+    at: Moment | Sequence[Moment] | None = None,
     jitter: float = 0.1,
 ) -> Staggered:
     """`fault` on a random subset of nodes, `step` apart; held together for its `lasting`, then

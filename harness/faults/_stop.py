@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from harness.faults._base import NodeFault, Proof
 from harness.faults._kill import prove_down, prove_up
-from harness.units import Duration, seconds
+from harness.units import Moment, seconds
 
 if TYPE_CHECKING:
     from harness.nemesis import Site
@@ -41,9 +41,9 @@ class Stop(NodeFault):
 def stop(
     *,
     who: str | tuple[str, ...] | list[str] = "random",
-    restart_after: Duration = seconds(1),
-    at: Duration | list[Duration] | None = None,
-    every: Duration | None = None,
+    restart_after: Moment = seconds(1),
+    at: Moment | list[Moment] | None = None,
+    every: Moment | None = None,
     jitter: float = 0.1,
 ) -> Stop:
     """SIGTERM to `who`; started again on the same data `restart_after` later."""

@@ -49,13 +49,13 @@ class Link:
 
 def mesh(
     nodes: Sequence[str],
-    ports: Mapping[str, int],
+    ports_of: Callable[[str], Mapping[str, int]],
     address: Callable[[str], str],
     link_address: Callable[[str, str], str],
 ) -> tuple[Link, ...]:
     """All links of a cluster: from each node to each other one and from `client` to each node,
-    for every port. `address(node)` is where the node listens, `link_address(source, node)` where
-    the link does, on the same port number. n² × ports links.
+    for every port that `ports_of(node)` names. `address(node)` is where the node listens,
+    `link_address(source, node)` where the link does, on the same port number. n² × ports links.
     """
     return tuple(
         Link(
@@ -68,5 +68,5 @@ def mesh(
         for source in (*nodes, CLIENT)
         for node in nodes
         if node != source
-        for port, number in ports.items()
+        for port, number in ports_of(node).items()
     )

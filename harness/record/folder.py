@@ -69,6 +69,18 @@ class RunFolder:
         return self.path / "history.jsonl"
 
     @property
+    def load(self) -> Path:
+        return self.path / "load"
+
+    @property
+    def measurements(self) -> Path:
+        return self.path / "measurements.jsonl"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
     def resources(self) -> Path:
         return self.path / "resources.jsonl"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,6 +13,10 @@ from harness.errors import BrokenError
 from harness.history import Op, Outcome
 
 FLUSH_INTERVAL_S = 0.1
+
+RECENT = 20_000
+"""How many ops are remembered as those that ended last: seconds of a fast workload."""
+
 _BUFFER_BYTES = 1 << 20
 _LINE = orjson.OPT_APPEND_NEWLINE
 
@@ -26,6 +31,8 @@ class Recorder:
 
     def __init__(self, path: Path, start_ns: int) -> None:
         self.ops: list[Op] = []
+        self.recent: deque[tuple[int, Op]] = deque(maxlen=RECENT)
+        """The ops that ended last, with the moment: also those of which nothing is known."""
         self.in_flight = 0
         self.outcomes: dict[str, int] = {"ok": 0, "fail": 0, "info": 0}
         self._start_ns = start_ns
@@ -101,6 +108,7 @@ class Recorder:
             op.end = now
             op.end_index = self._index
         self._index += 1
+        self.recent.append((now, op))
         self.outcomes[outcome] += 1
         self.in_flight -= 1
 

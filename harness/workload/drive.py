@@ -7,7 +7,7 @@ import contextlib
 import functools
 import inspect
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -153,6 +153,7 @@ class Drive:
         endpoints: list[Endpoint],
         recorder: Recorder,
         seed: int,
+        dependencies: Sequence[Endpoint] = (),
     ) -> None:
         self._workload = workload
         self._endpoints = endpoints
@@ -163,9 +164,9 @@ class Drive:
         self._answered: dict[str, int | None] = dict.fromkeys(talked_to)
         """Node → when the newest op that it answered began."""
         # Twice the clients: a thread that outlived its deadline must not block its successor.
-        self._threads = ThreadPoolExecutor(2 * workload.clients + len(endpoints), "client")
-        final_readers = len(endpoints)
-        stride = workload.clients + final_readers
+        final_readers = [*endpoints, *dependencies]
+        self._threads = ThreadPoolExecutor(2 * workload.clients + len(final_readers), "client")
+        stride = workload.clients + len(final_readers)
 
         def session(number: int, endpoint: Endpoint) -> Session:
             return Session(
@@ -185,8 +186,9 @@ class Drive:
         ]
         self._final_sessions = [
             session(workload.clients + number, endpoint)
-            for number, endpoint in enumerate(endpoints)
+            for number, endpoint in enumerate(final_readers)
         ]
+        self._require_known({endpoint.node for endpoint in final_readers})
 
     async def run(self) -> None:
         """Run all clients until `stop` is called; then each finishes the op it is in."""
@@ -224,13 +226,14 @@ class Drive:
 
     async def final_reads(self, bound_s: float) -> list[str]:
         """Ask every node the workload's final reads, in rounds, until all answer the same or
-        `bound_s` seconds have passed.
+        `bound_s` seconds have passed. Those with `at` are asked there alone.
 
         Returns the nodes that did not answer all of the last round. Whether the answers are right
         is not judged here: they are in the history, marked `final`.
         """
         if not self._workload.final:
             return []
+        shared = {request.f for request in self._workload.final if request.at is None}
         loop = asyncio.get_running_loop()
         deadline = loop.time() + bound_s
         while True:
@@ -241,7 +244,8 @@ class Drive:
                 for session, ops in zip(self._final_sessions, rounds, strict=True)
                 if any(op.outcome != "ok" for op in ops)
             ]
-            results = [[op.result for op in ops] for ops in rounds]
+            nodes = len(self._endpoints)
+            results = [[op.result for op in ops if op.f in shared] for ops in rounds[:nodes]]
             if not unanswered and all(result == results[0] for result in results):
                 return []
             if loop.time() >= deadline:
@@ -254,7 +258,21 @@ class Drive:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _read_all(self, session: Session) -> list[Op]:
-        return [await session.call(request, final=True) for request in self._workload.final]
+        node, members = session.endpoint.node, {endpoint.node for endpoint in self._endpoints}
+        return [
+            await session.call(request, final=True)
+            for request in self._workload.final
+            if request.at == node or (request.at is None and node in members)
+        ]
+
+    def _require_known(self, names: set[str]) -> None:
+        for request in self._workload.final:
+            if request.at is not None and request.at not in names:
+                raise UsageError(
+                    f"Workload {self._workload.name} reads {request.f} at {request.at!r}, which is "
+                    "no node and no dependency of the target.",
+                    do=f"There are {', '.join(sorted(names))}.",
+                )
 
     async def _client(self, number: int, session: Session) -> None:
         workload = self._workload

@@ -17,12 +17,13 @@ MAX_CLIENTS = 1000
 @dataclass(frozen=True, slots=True)
 class Request:
     """One operation to invoke: the client's method `f`, a key (None for none), its values, and
-    those given by name."""
+    those given by name. A final read with `at` is asked of that node or dependency alone."""
 
     f: str
     key: Any = None
     values: tuple[Any, ...] = ()
     named: Mapping[str, Any] | None = None
+    at: str | None = None
 
     @property
     def value(self) -> Any:

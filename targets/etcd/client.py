@@ -48,9 +48,8 @@ class EtcdClient(Client):
         return json.loads(_decode(found[0]["value"])) if found else None
 
     async def write(self, key: str, value: Any) -> None:
-        assert isinstance(self.target, Etcd)
         writing = self._ask("put", {"key": _encode(key), "value": _encode(json.dumps(value))})
-        if self.target.acknowledges_early:
+        if self.target.mutant == "acknowledges-early":
             task = asyncio.create_task(writing)
             self._unanswered.add(task)
             task.add_done_callback(self._forget)

@@ -22,8 +22,7 @@ class Etcd(Target):
     """An etcd cluster of `nodes` members.
 
     `stale_reads` makes clients read `serializable`: any member answers from its own state, without
-    asking the leader. etcd offers that for speed, and it is not linearizable. `acknowledges_early`
-    is a mutant: clients say that a write is done before they were told so.
+    asking the leader. etcd offers that for speed, and it is not linearizable.
     """
 
     name: ClassVar[str] = "etcd"
@@ -32,12 +31,15 @@ class Etcd(Target):
     parts: ClassVar[Sequence[Part]] = (ETCD,)
     roles: ClassVar[Sequence[str]] = ("leader", "follower")
 
+    mutants: ClassVar[Mapping[str, str]] = {
+        "acknowledges-early": "Clients say that a write is done before they were told so.",
+    }
+
     # A member that boots asks each other one whether the cluster exists, and gives one that listens
     # but does not answer yet a second. Members that start together thus lose one or two seconds.
     starts_in_turn: ClassVar[bool] = True
 
     stale_reads: bool = False
-    acknowledges_early: bool = False
     heartbeat_interval_ms: int = 50
     election_timeout_ms: int = 500
     """Half of etcd's defaults, which are meant for networks: elections take half as long."""

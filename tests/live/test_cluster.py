@@ -183,7 +183,7 @@ def test_a_node_can_be_paused_at_every_moment_of_its_start(tmp_path: Path) -> No
 
 def test_closing_a_disturbed_cluster_ends_everything_and_twice_is_fine(tmp_path: Path) -> None:
     async def work() -> None:
-        async with started(tmp_path) as live:
+        async with started(tmp_path, Registers()) as live:
             cluster = live.cluster
             await cluster.pause("node-1", "a")
             await cluster.kill("node-2", "a")

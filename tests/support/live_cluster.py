@@ -24,6 +24,7 @@ from harness.record.recorder import Recorder
 from harness.runtime import proc
 from harness.runtime.process import ProcessRuntime
 from harness.seeds import stream
+from harness.target import Target
 
 ANSWER_S = 5.0
 SILENCE_S = 0.2
@@ -58,7 +59,7 @@ class Live:
 
     def resolved(self, fault: Fault, lasting_s: float = 0.0, seed: int = 1) -> Fault:
         """As it would stand in a plan."""
-        members = Members(self.cluster.names, tuple(self.cluster.target.roles))
+        members = Members.of(self.cluster.target)
         return fault.resolve(stream(seed, "tests"), members, lasting_s)
 
     async def inject(self, fault: Fault, id: str = "f1", lasting_s: float = 0.0) -> Site:
@@ -143,14 +144,13 @@ async def abort(writer: asyncio.StreamWriter) -> None:
 
 
 @contextlib.asynccontextmanager
-async def started(folder: Path, nodes: int = 3) -> AsyncIterator[Live]:
+async def started(folder: Path, target: Target) -> AsyncIterator[Live]:
     """A cluster that serves. Everything is healed and ended afterwards, whatever happens."""
-    target = Registers(nodes=nodes)
     start_ns = time.monotonic_ns()
     journal = Journal(folder / "journal.jsonl", start_ns)
     recorder = Recorder(folder / "history.jsonl", start_ns)
     runtime = await ProcessRuntime.create(
-        target.node_names, logs=folder / "logs", run_id=folder.name
+        target.all_names, logs=folder / "logs", run_id=folder.name
     )
     try:
         cluster = await Cluster.start(target, runtime)
@@ -165,11 +165,18 @@ async def started(folder: Path, nodes: int = 3) -> AsyncIterator[Live]:
     assert runtime.all_processes() == {}
 
 
-def on_cluster(folder: Path, work: Callable[[Live], Awaitable[None]], nodes: int = 3) -> None:
-    """Carry out `work` on a started cluster; it must end within a minute."""
+def on_cluster(
+    folder: Path,
+    work: Callable[[Live], Awaitable[None]],
+    nodes: int = 3,
+    target: Target | None = None,
+) -> None:
+    """Carry out `work` on a started cluster (of registers, if no other target is given); it must
+    end within a minute."""
+    chosen = target or Registers(nodes=nodes)
 
     async def whole() -> None:
-        async with asyncio.timeout(60), started(folder, nodes) as live:
+        async with asyncio.timeout(60), started(folder, chosen) as live:
             await work(live)
 
     try:

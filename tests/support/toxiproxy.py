@@ -71,7 +71,8 @@ class Server:
         """A network over this server, of `node-1` … and clients. If the server hangs, it is
         replaced, and `replaced` gets longer."""
         names = [f"node-{number}" for number in range(1, nodes + 1)]
-        links = mesh(names, ports or {"peer": PORT}, self.addresses.node, self.addresses.link)
+        on_each = ports or {"peer": PORT}
+        links = mesh(names, lambda _: on_each, self.addresses.node, self.addresses.link)
         return Network(
             self.host,
             self.port,

@@ -23,7 +23,7 @@ from harness.record.recorder import Recorder
 class Holders:
     """A cluster of which only the roles are asked."""
 
-    names = ("node-1", "node-2", "node-3")
+    all_names = names = ("node-1", "node-2", "node-3")
 
     def __init__(self, *answers: tuple[str, ...]) -> None:
         self._answers = list(answers)

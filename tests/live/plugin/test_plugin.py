@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -15,40 +14,20 @@ import pytest
 
 from harness.parts import toxiproxy_binary
 from tests.support.nodes import wait_until
+from tests.support.projects import (
+    HEAD,
+    LOAD,
+    SOUND,
+    STALE,
+    left_over,
+    prepare,
+    programs,
+    run_pytest,
+    runs_of,
+)
 
 pytest_plugins = "pytester"
 pytestmark = pytest.mark.live
-
-ROOT = Path(__file__).parents[3]
-TIMEOUT_S = 120
-MARK = "HARNESS_TEST_PROJECT"
-
-HEAD = """
-import pytest
-from fixtures.registers import Registers, RegistersClient
-from harness import experiment, faults, registers, seconds
-from harness.check import available, converged, linearizable
-"""
-
-SOUND = (
-    HEAD
-    + """
-@experiment(
-    target=Registers(nodes=3),
-    workload=registers(RegistersClient, clients=6, rate=300),
-    faults=[faults.netsplit("isolate", who="leader", at=seconds(0.3), lasting=seconds(0.7))],
-    duration=seconds(1.5),
-    before=seconds(0.2),
-)
-def test_sound(run):
-    run.expect(linearizable("cas-register"))
-    run.expect(converged(within=seconds(5)))
-"""
-)
-
-STALE = SOUND.replace("nodes=3", 'nodes=3, mutant="stale-reads"').replace(
-    "test_sound", "test_stale"
-)
 
 
 @pytest.fixture(scope="session")
@@ -59,41 +38,7 @@ def toxiproxy() -> str:
 
 @pytest.fixture(autouse=True)
 def project(toxiproxy: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TOXIPROXY_BIN", toxiproxy)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv(MARK, str(pytester.path))
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-    for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
-        monkeypatch.delenv(name)
-    pytester.makeini("[pytest]\naddopts = -p no:cacheprovider\n")
-
-
-def run_pytest(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return pytester.runpytest_subprocess(*arguments, timeout=TIMEOUT_S)
-
-
-def runs_of(pytester: pytest.Pytester) -> list[dict[str, Any]]:
-    """The `run.json` of each run, oldest first, with its folder under `path`."""
-    found = []
-    for path in sorted((pytester.path / "runs").glob("*/run.json")):
-        found.append({**json.loads(path.read_text()), "path": path.parent})
-    return found
-
-
-def left_over(pytester: pytest.Pytester) -> dict[int, str]:
-    """The processes that the project under test has started and that still run, with their
-    cluster. They inherit its environment; another worker's processes have another one."""
-    mark = f"{MARK}={pytester.path}".encode()
-    found = {}
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            variables = path.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if mark in variables:
-            named = dict(v.decode().partition("=")[::2] for v in variables)
-            found[int(path.parent.name)] = named.get("HARNESS_CLUSTER", "none")
-    return found
+    prepare(pytester, monkeypatch, toxiproxy)
 
 
 def test_a_sound_target_passes_and_leaves_a_folder(pytester: pytest.Pytester) -> None:
@@ -426,10 +371,14 @@ def test_a_failed_cluster_is_kept_on_request_and_cleaned_up(
     wait_until(lambda: not left_over(pytester))
 
 
-LONG = SOUND.replace("duration=seconds(1.5)", "duration=seconds(60)").replace(
-    "lasting=seconds(0.7))",
-    "lasting=seconds(50)),\n"
-    "        faults.pause(who='node-3', at=seconds(0.5), lasting=seconds(50))",
+LONG = (
+    SOUND.replace("duration=seconds(1.5)", "duration=seconds(60), load=k6('load.js', rate=5)")
+    .replace(
+        "lasting=seconds(0.7))",
+        "lasting=seconds(50)),\n"
+        "        faults.pause(who='node-3', at=seconds(0.5), lasting=seconds(50))",
+    )
+    .replace("registers, seconds", "k6, registers, seconds")
 )
 
 
@@ -442,6 +391,7 @@ def test_an_interrupted_run_leaves_nothing(
     pytester: pytest.Pytester, number: signal.Signals, workers: tuple[str, ...]
 ) -> None:
     pytester.makepyfile(test_it=LONG)
+    (pytester.path / "load.js").write_text(LOAD)
     process = subprocess.Popen(
         [sys.executable, "-m", "pytest", *workers],
         cwd=pytester.path,
@@ -459,7 +409,8 @@ def test_an_interrupted_run_leaves_nothing(
             return any(path.read_text().count('"step":"proved"') == 2 for path in journals)
 
         wait_until(in_force, timeout_s=30)
-        assert len(left_over(pytester)) >= 4
+        assert len(left_over(pytester)) >= 5
+        assert programs(left_over(pytester)) >= {"k6", "toxiproxy-server"}
         if number is signal.SIGINT:
             os.killpg(process.pid, number)
         else:

@@ -27,7 +27,7 @@ def test_a_mesh_has_every_directed_path_and_every_port() -> None:
     nodes = ["node-1", "node-2", "node-3"]
     links = mesh(
         nodes,
-        {"peer": 7000, "api": 80},
+        lambda _: {"peer": 7000, "api": 80},
         lambda node: f"127.9.0.{node[-1]}",
         lambda source, node: f"127.9.{250 if source == 'client' else source[-1]}.{node[-1]}",
     )

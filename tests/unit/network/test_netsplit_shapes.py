@@ -171,7 +171,9 @@ def test_clusters_that_are_too_small_are_refused() -> None:
 
 
 def links_of(*nodes: str) -> dict[str, Link]:
-    links = mesh(nodes, {"peer": 7000}, lambda _: "127.0.0.1", lambda _source, _node: "127.0.0.2")
+    links = mesh(
+        nodes, lambda _: {"peer": 7000}, lambda _: "127.0.0.1", lambda _source, _node: "127.0.0.2"
+    )
     return {link.name: link for link in links}
 
 

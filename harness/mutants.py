@@ -1,0 +1,291 @@
+"""Mutants: that experiments can fail is shown on targets with one deliberate bug each.
+
+`harness mutants TARGET` carries out every experiment on the sound target and on each of its
+mutants. The sound one must pass. A mutant must be found by each experiment that names it in
+`catches`, and by the check named there. Another experiment may find it as well, but only with a
+check that some experiment names for it: anything else is a surprise, for it shows that a mutant
+breaks something it should not, or that an experiment fails for no good reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import orjson
+import pytest
+
+from harness.declare import Experiment, experiment_of
+from harness.errors import UnreadableError, UsageError
+from harness.plugin import IMPORTED, experiment_id
+from harness.record.folder import RunFolder
+from harness.target import Target
+
+SOUND = "sound"
+
+RUN_TIMEOUT_S = 900.0
+"""The most that one run may take in the mean, before its pytest is killed."""
+
+Judgement: TypeAlias = Literal["passed", "caught", "also caught", "missed", "surprise"]
+
+SIGNS: Mapping[Judgement, str] = {
+    "passed": "·",
+    "caught": "●",
+    "also caught": "○",
+    "missed": "MISSED",
+    "surprise": "SURPRISE",
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """How one run of one experiment on one mutant ended."""
+
+    experiment: str
+    mutant: str
+    seed: int
+    outcome: str
+    checks: tuple[str, ...]
+    """The checks whose verdict was not the expected one; `unsteady` stands for itself."""
+    reason: str
+    judgement: Judgement
+
+    @property
+    def good(self) -> bool:
+        return self.judgement not in ("missed", "surprise")
+
+
+@dataclass(frozen=True)
+class Collected:
+    """An experiment as pytest finds it."""
+
+    id: str
+    experiment: Experiment
+
+
+def collect(target: str, paths: Sequence[str]) -> list[Collected]:
+    """The declared experiments on the target of that name in the test files `paths`.
+
+    Raises `UsageError` if they cannot be collected or there are none.
+    """
+    collector = _Collector()
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        options = ["--collect-only", "-q", "-p", "no:cacheprovider", *IMPORTED]
+        code = pytest.main([*options, *paths], [collector])
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        raise UsageError(
+            "The experiments cannot be collected.",
+            why=output.getvalue().strip()[-2000:],
+            do=f"See what `pytest --collect-only {' '.join(paths)}` says.",
+        )
+    found = [one for one in collector.found if one.experiment.target.name == target]
+    if not found:
+        raise UsageError(
+            f"There are no experiments on {target} in {', '.join(paths)}.",
+            do="Name the files or folders that hold them.",
+        )
+    return found
+
+
+def carry_out(
+    experiments: Sequence[Collected],
+    mutants: Sequence[str],
+    *,
+    seeds: int,
+    session_seed: int,
+    only_expected: bool,
+) -> Iterator[Found]:
+    """Run the experiments on the sound target and on each mutant, one pytest for each of them."""
+    catchers = checks_by_mutant(experiments)
+    for mutant in (SOUND, *mutants):
+        chosen = [
+            one
+            for one in experiments
+            if mutant == SOUND or not only_expected or mutant in one.experiment.catches
+        ]
+        if not chosen:
+            continue
+        named = {one.id: one for one in chosen}
+        left = Counter({one.id: seeds for one in chosen})
+        for identity, checks in _run(list(named), mutant, seeds, session_seed):
+            name = identity["experiment"]
+            left[name] -= 1
+            outcome = str(identity["outcome"] or "broken")
+            expected = named[name].experiment.catches.get(mutant)
+            yield Found(
+                experiment=name,
+                mutant=mutant,
+                seed=identity["seed"],
+                outcome=outcome,
+                checks=checks,
+                reason=str(identity.get("reason", "")),
+                judgement=judge(outcome, checks, expected, catchers.get(mutant, frozenset())),
+            )
+        for name in left.elements():
+            yield Found(name, mutant, 0, "broken", (), "It left no run.", "surprise")
+
+
+def checks_by_mutant(experiments: Sequence[Collected]) -> dict[str, frozenset[str]]:
+    """Mutant → the checks that some experiment names for it."""
+    found: dict[str, set[str]] = {}
+    for one in experiments:
+        for mutant, check in one.experiment.catches.items():
+            found.setdefault(mutant, set()).add(check)
+    return {mutant: frozenset(checks) for mutant, checks in found.items()}
+
+
+def judge(
+    outcome: str, checks: Sequence[str], expected: str | None, others: frozenset[str]
+) -> Judgement:
+    """What an outcome says, where the check `expected` must find the mutant (None: none must), and
+    `others` are those that may."""
+    if outcome == "passed":
+        return "passed" if expected is None else "missed"
+    if expected is not None and _named(checks, frozenset({expected})):
+        return "caught"
+    if expected is None and _named(checks, others):
+        return "also caught"
+    return "surprise" if expected is None else "missed"
+
+
+def listing(target: type[Target], experiments: Sequence[Collected]) -> str:
+    """The mutants of a target, and which experiment must catch each with which check."""
+    lines = []
+    for mutant, what in target.mutants.items():
+        lines.append(f"{mutant}: {what}")
+        catchers = [
+            f"    caught by {one.id.rpartition('::')[2]} ({one.experiment.catches[mutant]})"
+            for one in experiments
+            if mutant in one.experiment.catches
+        ]
+        lines += catchers or ["    caught by no experiment"]
+    return "\n".join(lines) or f"{target.name} has no mutants."
+
+
+def line(one: Found) -> str:
+    """One run in a line, and why where it went wrong."""
+    name = one.experiment.rpartition("::")[2]
+    by = f" by {', '.join(one.checks)}" if one.checks else ""
+    text = f"{one.mutant:24} {name:44} {one.outcome:9} {one.judgement}{by}"
+    if one.good:
+        return text
+    reason = one.reason.splitlines()[0] if one.reason else ""
+    return f"{text} (seed {one.seed}) {reason}"
+
+
+def wrong(
+    found: Sequence[Found], mutants: Sequence[str], experiments: Sequence[Collected]
+) -> list[str]:
+    """What speaks against the experiments, in words; nothing is what is hoped for."""
+    lines = [line(one) for one in found if not one.good]
+    caught = checks_by_mutant(experiments)
+    lines += [
+        f"No experiment says that it catches {name}." for name in mutants if name not in caught
+    ]
+    return lines
+
+
+def table(found: Sequence[Found]) -> str:
+    """The matrix, a line for each mutant and a column for each experiment, with a legend."""
+    experiments = list(dict.fromkeys(one.experiment for one in found))
+    mutants = list(dict.fromkeys(one.mutant for one in found))
+    width = max(len(name) for name in ("", *mutants)) + 2
+    lines = [
+        f"{'':{width}}" + "".join(f"{f'E{n}':<10}" for n, _ in enumerate(experiments, start=1))
+    ]
+    for mutant in mutants:
+        cells = [
+            _cell([one for one in found if (one.mutant, one.experiment) == (mutant, name)])
+            for name in experiments
+        ]
+        lines.append(f"{mutant:{width}}" + "".join(f"{cell:<10}" for cell in cells))
+    lines = [line.rstrip() for line in lines]
+    lines.append("")
+    for number, name in enumerate(experiments, start=1):
+        lines.append(f"E{number}  {name.rpartition('::')[2]}")
+    lines.append("")
+    lines.append("● caught by the check it must be caught by   ○ caught as well   · passed")
+    return "\n".join(lines)
+
+
+def _cell(found: Sequence[Found]) -> str:
+    if not found:
+        return ""
+    bad = [one for one in found if not one.good]
+    sign = SIGNS[(bad or found)[0].judgement]
+    if len(found) == 1:
+        return sign
+    number = len(bad) if bad else sum(one.outcome != "passed" for one in found)
+    # One that is caught under some seeds only is no more than "caught as well".
+    if not bad and 0 < number < len(found):
+        sign = SIGNS["also caught"]
+    return f"{sign} {number}/{len(found)}" if number else sign
+
+
+def _named(checks: Sequence[str], names: frozenset[str]) -> bool:
+    return any(check == name or check.startswith(f"{name}(") for check in checks for name in names)
+
+
+def _run(
+    ids: Sequence[str], mutant: str, seeds: int, session_seed: int
+) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
+    """Carry out experiments in a pytest of its own: of each run, who it was and which checks did
+    not say what was expected of them."""
+    with tempfile.TemporaryDirectory(prefix="harness-mutants-") as folder:
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        command += [*ids, "--chaos-runs-dir", folder, "--chaos-seed", str(session_seed)]
+        command += ["--chaos-seeds", str(seeds)] if seeds > 1 else []
+        command += ["--chaos-mutant", mutant] if mutant != SOUND else []
+        ended = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=RUN_TIMEOUT_S * len(ids) * seeds,
+        )
+        if ended.returncode == pytest.ExitCode.INTERRUPTED:
+            raise KeyboardInterrupt
+        runs = sorted(path for path in Path(folder).iterdir() if path.is_dir())
+        if not runs:
+            raise UsageError(
+                f"No experiment was carried out on {mutant}.", why=ended.stdout.strip()[-2000:]
+            )
+        for path in runs:
+            run = RunFolder(path)
+            try:
+                yield run.read_identity(), _wrong(run)
+            except UnreadableError:
+                continue
+
+
+def _wrong(run: RunFolder) -> tuple[str, ...]:
+    outcome = run.read_identity()["outcome"]
+    verdicts = orjson.loads(run.verdicts.read_bytes())["verdicts"] if run.verdicts.exists() else []
+    wrong = [
+        one["check"]
+        for one in verdicts
+        if one["result"] != one["expected"] and one["result"] != "unknown"
+    ]
+    return (*wrong, "unsteady") if outcome == "unsteady" else tuple(wrong)
+
+
+class _Collector:
+    """A plugin that keeps the declared experiments that were collected."""
+
+    def __init__(self) -> None:
+        self.found: list[Collected] = []
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        for item in session.items:
+            experiment = experiment_of(getattr(item, "function", None))
+            if experiment is not None:
+                self.found.append(Collected(experiment_id(item.nodeid), experiment))

@@ -1,0 +1,158 @@
+"""The steady state and the stop conditions of a run: measured, waited for, and acted upon (D6)."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import orjson
+
+from harness.errors import AbortedError
+from harness.probes import Look, Probe, StopAfter, StopWhen
+from harness.timeline import Measurement
+
+INTERVAL_S = 0.2
+"""How often everything is measured."""
+
+MEASURE_TIMEOUT_S = 1.0
+
+
+class Watch:
+    """Measures all probes of a run again and again, from `run` on until it is cancelled.
+
+    Every measurement is kept in `measurements` and appended to `path` as a line of JSON.
+    """
+
+    def __init__(
+        self,
+        look: Look,
+        now: Callable[[], int],
+        path: Path,
+        *,
+        steady_state: Sequence[Probe],
+        stop: Sequence[StopWhen | StopAfter],
+        asked_to_stop: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        self.measurements: list[Measurement] = []
+        self._look = look
+        self._now = now
+        self._path = path
+        self._steady = {probe.name: probe for probe in steady_state}
+        self._limits = [one for one in stop if isinstance(one, StopAfter)]
+        self._bounds = [one for one in stop if isinstance(one, StopWhen)]
+        self._asked_to_stop = asked_to_stop
+        probes = [*steady_state, *(one.probe for one in self._bounds)]
+        # One that is both in the hypothesis and in a stop condition is measured once.
+        self._probes = list({(probe.name, probe.tolerance): probe for probe in probes}.values())
+        self._out_since: dict[int, int] = {}
+        self._turn = asyncio.Condition()
+        self._latest: dict[str, Measurement] = {}
+
+    async def run(self) -> None:
+        """Measure until cancelled. Raises `AbortedError` as soon as a stop condition is met."""
+        begun = self._now()
+        while True:
+            if (reason := self._asked_to_stop()) is not None:
+                raise AbortedError(f"The run was stopped: {reason}.")
+            for limit in self._limits:
+                if self._now() - begun >= limit.limit_s * 1e9:
+                    raise AbortedError(
+                        f"The run was stopped: it took longer than {limit.limit_s:g} s.",
+                        why="stop_after is the most that the experiment may take.",
+                    )
+            if self._probes:
+                await self._measure_all()
+            await asyncio.sleep(INTERVAL_S)
+
+    async def steady_since(self, since: int, bound_s: float) -> list[str]:
+        """Wait until every probe of the steady state was within its tolerance at once, measured
+        after `since` (nanoseconds of the run). After `bound_s` seconds: what was not, in words."""
+        if not self._steady:
+            return []
+        wrong: list[str] = []
+        try:
+            async with asyncio.timeout(bound_s), self._turn:
+                while True:
+                    wrong = self._wrong(since)
+                    if not wrong:
+                        return []
+                    await self._turn.wait()
+        except TimeoutError:
+            return wrong
+
+    def _wrong(self, since: int) -> list[str]:
+        wrong = []
+        for name, probe in self._steady.items():
+            latest = self._latest.get(_id(probe))
+            if latest is None or latest.time < since:
+                wrong.append(f"{name} was not measured")
+            elif not latest.within:
+                wrong.append(f"{name} {_told(latest)} ({probe.tolerance} is demanded)")
+        return wrong
+
+    async def _measure_all(self) -> None:
+        found = await asyncio.gather(*(self._measure(probe) for probe in self._probes))
+        lines = b"".join(
+            orjson.dumps(_line(one), option=orjson.OPT_APPEND_NEWLINE) for one in found
+        )
+        with self._path.open("ab") as file:
+            file.write(lines)
+        self.measurements += found
+        async with self._turn:
+            self._latest = {_id(p): one for p, one in zip(self._probes, found, strict=True)}
+            self._turn.notify_all()
+        for number, condition in enumerate(self._bounds):
+            self._act_on(number, condition, self._latest[_id(condition.probe)])
+
+    async def _measure(self, probe: Probe) -> Measurement:
+        # The moment before: what is measured may be older than the answer, never newer.
+        time = self._now()
+        try:
+            async with asyncio.timeout(MEASURE_TIMEOUT_S):
+                if inspect.iscoroutinefunction(probe.measure):
+                    answer = await probe.measure(self._look)
+                else:
+                    answer = await asyncio.to_thread(probe.measure, self._look)
+            value = None if answer is None else float(answer)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+            return Measurement(time, probe.name, None, False, reason)
+        return Measurement(time, probe.name, value, probe.within(value))
+
+    def _act_on(self, number: int, condition: StopWhen, latest: Measurement) -> None:
+        # Nothing to measure is no reason to stop: a pause of the workload would end the run.
+        if latest.within or (latest.value is None and not latest.error):
+            self._out_since.pop(number, None)
+            return
+        since = self._out_since.setdefault(number, latest.time)
+        out_s = (latest.time - since) / 1e9
+        if out_s >= condition.lasting_s:
+            probe = condition.probe
+            raise AbortedError(
+                f"The run was stopped: {probe.name} {_told(latest)}, and had been out of bounds "
+                f"for {out_s:.1f} s.",
+                why=f"The stop condition demands {probe.tolerance}, but for less than "
+                f"{condition.lasting_s:g} s.",
+            )
+
+
+def _id(probe: Probe) -> str:
+    return f"{probe.name} {probe.tolerance}"
+
+
+def _told(latest: Measurement) -> str:
+    if latest.error:
+        return f"could not be measured ({latest.error})"
+    return "had nothing to measure" if latest.value is None else f"was {latest.value:.4g}"
+
+
+def _line(one: Measurement) -> dict[str, object]:
+    line: dict[str, object] = {
+        "time": one.time,
+        "probe": one.probe,
+        "value": one.value,
+        "within": one.within,
+    }
+    return {**line, "error": one.error} if one.error else line

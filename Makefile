@@ -6,11 +6,12 @@ CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 WORKERS := $(shell [ $(CORES) -gt 8 ] && echo 8 || echo $(CORES))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench clean
+.PHONY: help venv demo test mutants lint bench clean
 
 help:
 	@echo "make demo    install everything into .venv and run the quick experiments"
 	@echo "make test    the harness's own tests"
+	@echo "make mutants show that each experiment catches the bugs it is for"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   what the harness costs, measured here"
 	@echo "make clean   remove .venv and caches; recorded runs stay"
@@ -25,6 +26,10 @@ demo: venv
 
 test: venv
 	.venv/bin/pytest tests -n $(WORKERS)
+
+mutants: venv
+	.venv/bin/harness mutants etcd --only-expected
+	.venv/bin/harness mutants payments --only-expected
 
 lint: venv
 	.venv/bin/ruff check .

@@ -11,8 +11,6 @@ from harness import experiment, faults, milliseconds, seconds
 from harness.check import available, converged, linearizable
 from targets.etcd import Etcd, register_workload
 
-pytestmark = pytest.mark.quick
-
 CATCHES = {"acknowledges-early": "linearizable"}
 
 
@@ -22,6 +20,7 @@ def expect_linearizable(run, *, availability):
     run.expect(converged(within=seconds(5)))
 
 
+@pytest.mark.quick
 @experiment(
     target=Etcd(nodes=3),
     workload=register_workload(),
@@ -46,6 +45,7 @@ def test_random_halves(run):
     expect_linearizable(run, availability=0.5)
 
 
+@pytest.mark.quick
 @experiment(
     target=Etcd(nodes=5),
     workload=register_workload(),
@@ -70,6 +70,7 @@ def test_leader_that_nobody_hears(run):
     expect_linearizable(run, availability=0.4)
 
 
+@pytest.mark.quick
 @experiment(
     target=Etcd(nodes=3),
     workload=register_workload(),
@@ -116,6 +117,7 @@ def test_slow_links(run):
     expect_linearizable(run, availability=0.8)
 
 
+@pytest.mark.quick
 @experiment(
     target=Etcd(nodes=3, stale_reads=True),
     workload=register_workload(),

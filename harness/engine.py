@@ -18,12 +18,12 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 from harness.check.verdict import Check, Result, Verdict
+from harness.check.windows import load_figures
 from harness.cluster import Cluster
 from harness.course import Course, first_of
 from harness.declare import Experiment
 from harness.errors import AbortedError, HarnessError, UsageError
 from harness.history import History, Phase
-from harness.load import figures
 from harness.nemesis import Nemesis
 from harness.parts import TOXIPROXY, Part, find
 from harness.plan import Plan
@@ -177,13 +177,6 @@ class Run:
                 await closing.close(keep=keep)
                 self.enter(None)
 
-    @property
-    def load_figures(self) -> dict[str, Any]:
-        """Of each route of the load, for each phase: requests, percentiles, share of failures."""
-        if self._course is None or self._course.load is None:
-            return {}
-        return figures(self._course.load.samples, self._phases)
-
     # Judging
 
     @property
@@ -273,6 +266,15 @@ class Run:
         )
         self.journal.write("node", step="exited", node=ended.name, status=ended.status)
 
+    def _load_figures(self) -> dict[str, dict[str, Any]]:
+        """What the load met: of each route in each phase."""
+        if self._course is None:
+            return {}
+        return {
+            route: {phase: one.to_json() for phase, one in phases.items()}
+            for route, phases in load_figures(self.history).items()
+        }
+
     def _target_events(self) -> list[TargetEvent]:
         """What the nodes said in their logs. Read once when the cluster is down, and until then
         as often as somebody asks."""
@@ -328,7 +330,7 @@ class Run:
                 "phases": [[p.name, p.start, p.end] for p in self._phases],
                 "bites": [bite.to_json() for bite in self.bites],
                 "recovered_s": course.recovered_s if course is not None else None,
-                "load": self.load_figures,
+                "load": self._load_figures(),
                 "mutant": target.mutant,
                 "kept": self.kept,
                 "versions": versions(self.experiment.parts),

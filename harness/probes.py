@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.check._windows import percentile
+from harness.check.windows import percentile
 from harness.cluster import Cluster
 from harness.errors import UsageError
 from harness.history import MISMATCH, Op

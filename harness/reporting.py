@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -40,7 +39,7 @@ def story(live: Run) -> str:
         lines += ["", f"{live.outcome}: {live.reason}"]
     if lines:
         lines.append("")
-    lines += load_lines(live.load_figures)
+    lines += load_lines(live)
     told = bites(live.folder.journal, live.recorder.ops)
     if told:
         lines += ["Faults:", *(f"  {bite}" for bite in told)]
@@ -63,21 +62,24 @@ def summary(live: Run) -> str:
     )
     if idle:
         text += f", of which {', '.join(idle)} did not bite"
-    text += "".join(f"\n{line}" for line in load_lines(live.load_figures))
+    text += "".join(f"\n{line}" for line in load_lines(live))
     if live.kept:
         text += f"; cluster kept up at {live.kept_at}, `harness cleanup` ends it"
     return text
 
 
-def load_lines(figures: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+def load_lines(live: Run) -> list[str]:
     """A line for each route of the load: how it fared before, during and after the faults."""
+    from harness.check.windows import load_figures
+
     lines = []
-    for route, phases in figures.items():
+    for route, phases in load_figures(live.history).items():
         told = [
-            f"{phase} {one['count']} requests, p99 {one['p99_ms']:.0f} ms, "
-            f"{one['error_rate']:.1%} failed"
+            f"{phase} {one.count} requests, "
+            + (f"p99 {one.p99_s * 1000:.0f} ms, " if one.p99_s is not None else "")
+            + f"{one.errors:.1%} failed"
             for phase, one in phases.items()
-            if one["count"]
+            if one.count
         ]
         lines.append(f"Load {route}: {'; '.join(told) or 'no requests'}")
     return lines

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from harness.check._arguments import number
 from harness.check._text import table
-from harness.check._windows import Figures
 from harness.check.verdict import Result
+from harness.check.windows import Figures
 from harness.errors import UsageError
 from harness.units import Duration, to_seconds
 

@@ -19,7 +19,7 @@ from harness.check._events import (
 )
 from harness.check._stretches import Stretch, awake_from, gone, stretches
 from harness.check._text import clock
-from harness.check._windows import hitting, worked
+from harness.check.windows import hitting, worked
 from harness.history import History
 from harness.timeline import FaultSpan
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from harness.check._arguments import whole, word
 from harness.check._bounds import Bounds, bounds, figures_table, ms, told
-from harness.check._windows import (
+from harness.check.verdict import Result, Verdict
+from harness.check.windows import (
     SOURCES,
     Figures,
     Source,
@@ -18,7 +19,6 @@ from harness.check._windows import (
     within,
     worked,
 )
-from harness.check.verdict import Result, Verdict
 from harness.history import History
 from harness.units import Duration
 

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.check._arguments import whole, word
 from harness.check._bounds import Bounds, bounds, figures_table, told
-from harness.check._windows import (
+from harness.check.verdict import Verdict
+from harness.check.windows import (
     PHASES,
     SOURCES,
-    Figures,
-    Sample,
     Source,
+    by_phase,
     figures,
     named,
     requests,
     within,
 )
-from harness.check.verdict import Verdict
 from harness.history import History
 from harness.units import Duration
 
@@ -57,19 +55,19 @@ class Slo:
             summary = f"{self.route} ({source}){where}: {why} ({told(found)})."
         else:
             summary = f"{self.route} ({source}){where}: {told(found)}."
-        by_phase = _by_phase(history, samples)
+        phases = by_phase(history, samples)
         return Verdict(
             self.name,
             result,
             summary,
-            evidence="\n".join(figures_table({**by_phase, "judged": found})),
+            evidence="\n".join(figures_table({**phases, "judged": found})),
             anomaly=ANOMALY if result == "invalid" else None,
             ops=found.count,
             seconds=time.monotonic() - began,
             data={
                 "source": source,
                 **found.to_json(),
-                "phases": {name: one.to_json() for name, one in by_phase.items()},
+                "phases": {name: one.to_json() for name, one in phases.items()},
             },
         )
 
@@ -110,12 +108,3 @@ def slo(
         source,
         whole(at_least, "at_least"),
     )
-
-
-def _by_phase(history: History, samples: Sequence[Sample]) -> dict[str, Figures]:
-    found = {}
-    for name in PHASES:
-        window = named(history, name)
-        if window is not None:
-            found[name] = figures(within(samples, [window]))
-    return found

@@ -5,7 +5,6 @@ verdicts, its requests as samples on the run's clock.
 process; `exits` knows k6's exit codes and log, `summary` and `samples` what it leaves behind.
 """
 
-from harness.load.figures import figures, percentile
 from harness.load.part import K6_PART
 from harness.load.run import LoadRun, Tools
 from harness.load.samples import read_samples
@@ -16,8 +15,6 @@ __all__ = [
     "K6_PART",
     "LoadRun",
     "Tools",
-    "figures",
     "k6",
-    "percentile",
     "read_samples",
 ]

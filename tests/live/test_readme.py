@@ -38,6 +38,12 @@ def test_the_first_experiment(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(passed=1)
 
 
+def test_the_chaos_experiment(pytester: pytest.Pytester) -> None:
+    shutil.copy(ROOT / "experiments" / "payments.js", pytester.path)
+    pytester.makepyfile(example("def test_slow_provider"))
+    pytester.runpytest_subprocess(timeout=120).assert_outcomes(passed=1)
+
+
 def test_a_server_of_ones_own_in_one_file(pytester: pytest.Pytester) -> None:
     pytest.importorskip("redis")
     if shutil.which("redis-server") is None:

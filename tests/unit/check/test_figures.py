@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.check._windows import Sample, Window, figures, merged, percentile, within
+from harness.check.windows import Sample, Window, figures, merged, percentile, within
 
 VALUES = st.lists(st.integers(0, 50), min_size=1, max_size=60).map(sorted)
 STRETCHES = st.lists(

@@ -101,6 +101,22 @@ def requests(history: History, route: str, source: Source | None) -> tuple[Sourc
     return "workload", [Sample(op.start, _latency_s(op)) for op in ops]
 
 
+def by_phase(history: History, samples: Sequence[Sample]) -> dict[str, Figures]:
+    """The figures of the requests that were asked in each phase which the history knows."""
+    found = {}
+    for name in PHASES:
+        window = named(history, name)
+        if window is not None:
+            found[name] = figures(within(samples, [window]))
+    return found
+
+
+def load_figures(history: History) -> dict[str, dict[str, Figures]]:
+    """The figures of each route of the load in each phase."""
+    routes = sorted({sample.route for sample in history.timeline.load})
+    return {route: by_phase(history, requests(history, route, "load")[1]) for route in routes}
+
+
 def worked(history: History) -> Window:
     """From the beginning of the phase "before" to the end of "after"; everything, if the history
     knows no phases."""

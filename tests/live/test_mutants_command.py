@@ -1,0 +1,81 @@
+"""`harness mutants` as its users meet it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from harness.parts import toxiproxy_binary
+from tests.support.projects import SOUND, prepare, runs_of
+
+pytest_plugins = "pytester"
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture(scope="session")
+def toxiproxy() -> str:
+    """Found before `pytester` moves HOME away, with the cache in it."""
+    return str(toxiproxy_binary())
+
+
+@pytest.fixture(autouse=True)
+def project(toxiproxy: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(pytester, monkeypatch, toxiproxy)
+    # One that is found, and one that this experiment cannot find, for nobody restarts anything.
+    catches = 'catches={"stale-reads": "linearizable", "forgets-on-restart": "linearizable"}'
+    pytester.makepyfile(test_it=SOUND.replace("before=", f"{catches}, before="))
+
+
+def mutants(pytester: pytest.Pytester, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "harness", "mutants", "fixtures.registers:Registers"]
+    command += [*arguments, "--experiments", "test_it.py"]
+    return subprocess.run(command, cwd=pytester.path, capture_output=True, text=True, timeout=120)
+
+
+def test_the_matrix_says_what_is_caught_and_what_is_missed(pytester: pytest.Pytester) -> None:
+    told = mutants(pytester, "--mutant", "stale-reads", "--mutant", "forgets-on-restart")
+    lines = [line.split() for line in told.stdout.splitlines()]
+    assert ["sound", "·"] in lines, told
+    assert ["stale-reads", "●"] in lines
+    assert ["forgets-on-restart", "MISSED"] in lines
+    assert told.returncode == 1
+    # The runs of a matrix are not those of the project.
+    assert runs_of(pytester) == []
+
+
+def test_the_list_needs_no_cluster(pytester: pytest.Pytester) -> None:
+    told = mutants(pytester, "--list")
+    assert told.returncode == 0, told
+    assert told.stdout.splitlines() == [
+        "stale-reads: Followers answer from a copy that lags.",
+        "    caught by test_sound (linearizable)",
+        "forgets-on-restart: The log is not read at the start.",
+        "    caught by test_sound (linearizable)",
+        "acknowledges-early: A follower says done before the leader was asked.",
+        "    caught by no experiment",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--mutant", "unheard-of"), "registers has no mutant 'unheard-of'."),
+        (("--experiments", "absent.py"), "The experiments cannot be collected."),
+    ],
+)
+def test_wrong_use_is_one_message(
+    pytester: pytest.Pytester, arguments: tuple[str, ...], message: str
+) -> None:
+    command = [sys.executable, "-m", "harness", "mutants", "fixtures.registers:Registers"]
+    experiments = () if "--experiments" in arguments else ("--experiments", "test_it.py")
+    told = subprocess.run(
+        [*command, *arguments, *experiments],
+        cwd=pytester.path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert told.returncode == 3
+    assert message in told.stderr and "Traceback" not in told.stderr

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from harness.catalogue import known_targets
 from harness.errors import MissingPartError, UsageError
+from harness.load.part import K6_PART
 from harness.parts import TOXIPROXY, Found, Part, fetch_toxiproxy, fetchable_by, look_for
 from harness.runtime.namespaces import namespaces
 
@@ -38,7 +39,7 @@ class Row:
 def examine(*, fetch: bool = False) -> list[Row]:
     """Look for everything that experiments need, those of the project's targets included; downloads
     only with `fetch`."""
-    return [_python(), _pytest(), _toxiproxy(fetch), _namespaces(), *_targets()]
+    return [_python(), _pytest(), _toxiproxy(fetch), _namespaces(), _part(K6_PART), *_targets()]
 
 
 def works(rows: list[Row]) -> bool:

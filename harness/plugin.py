@@ -211,7 +211,12 @@ def _live(
                     _operator(request, live) as listen,
                     client_log(live.folder.clients_log),
                 ):
-                    portal.call(work(live), lambda: (show(), listen())[1])
+
+                    def meanwhile() -> None:
+                        show()
+                        listen()
+
+                    portal.call(work(live), meanwhile)
             except BaseException as error:
                 interrupted = isinstance(error, KeyboardInterrupt)
                 reason = "Interrupted." if interrupted else str(error)
@@ -263,14 +268,16 @@ def _begin(request: pytest.FixtureRequest) -> Run:
             do="Decorate it with @experiment(target=…).",
         )
     settings = config.stash[SESSION].settings
-    if settings.mutant is not None:
-        target = dataclasses.replace(experiment.target, mutant=settings.mutant)
-        experiment = dataclasses.replace(experiment, target=target)
     for part in experiment.parts:
         find(part)
     name = experiment_id(item.nodeid)
-    if settings.replay:
-        plan = read_plan(RunFolder(settings.replay).plan)
+    recorded = read_plan(RunFolder(settings.replay).plan) if settings.replay else None
+    mutant = settings.mutant or (recorded.target.get("mutant") if recorded else None)
+    if mutant is not None:
+        target = dataclasses.replace(experiment.target, mutant=mutant)
+        experiment = dataclasses.replace(experiment, target=target)
+    if recorded is not None and settings.replay is not None:
+        plan = recorded
         repeat = f"pytest '{name}' --chaos-replay {short_path(settings.replay, config)}"
     else:
         marker = item.get_closest_marker("chaos")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import random
 from dataclasses import dataclass, field
@@ -12,6 +13,9 @@ from harness.faults._base import Members, NodeFault, Proof
 
 if TYPE_CHECKING:
     from harness.nemesis import Site
+
+PATIENCE_S = 3.0
+"""How long a node is given to have a worker: it may be starting after another fault."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +35,10 @@ class KillWorker(NodeFault):
 
     async def inject(self, site: Site) -> None:
         for node in await site.resolve(self.who):
-            main, *workers = site.cluster.processes(node) or (None,)
-            if not workers:
-                raise FaultError(
-                    f"{site.id}: {node} has no process beside its main one"
-                    + (f" ({main})." if main else ", it is down."),
-                    do="Use faults.kill for servers that run as one process.",
-                )
-            pid = workers[int((self.pick or 0.0) * len(workers))]
-            # One that has just ended by itself is as gone as one that was killed.
-            await site.cluster.kill_process(node, pid)
+            pid = await self._worker(site, node)
+            if pid is not None:
+                # One that has just ended by itself is as gone as one that was killed.
+                await site.cluster.kill_process(node, pid)
             site.remember(node, killed=pid)
 
     async def prove(self, site: Site) -> Proof:
@@ -50,6 +48,23 @@ class KillWorker(NodeFault):
             if pid in site.cluster.processes(node):
                 raise FaultError(f"{site.id}: worker {pid} of {node} was killed, but runs.")
         return {"gone": gone}
+
+    async def _worker(self, site: Site, node: str) -> int | None:
+        """The process to kill: None if another fault keeps the node down, so that it has none. A
+        node that is just starting is waited for."""
+        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        while True:
+            _main, *workers = site.cluster.processes(node) or (0,)
+            if workers:
+                return workers[int((self.pick or 0.0) * len(workers))]
+            if site.cluster.held_down(node):
+                return None
+            if asyncio.get_running_loop().time() >= deadline:
+                raise FaultError(
+                    f"{site.id}: {node} has no process beside its main one.",
+                    do="Use faults.kill for servers that run as one process.",
+                )
+            await asyncio.sleep(0.02)
 
     async def heal(self, site: Site) -> None:
         pass

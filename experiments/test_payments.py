@@ -83,9 +83,9 @@ async def stored_keys(look):
 @pytest.mark.quick
 @experiment(
     target=Payments(nodes=3),
-    workload=payments_workload(),
+    workload=payments_workload(clients=12, rate=90),
     load=users(),
-    faults=[faults.kill_worker(every=seconds(1))],
+    faults=[FAR_PROVIDER, faults.kill_worker(every=seconds(1))],
     duration=minutes(2),
     before=BEFORE,
     steady_state=[*STEADY, probe("metric_series", metric_series, at_most=1500)],

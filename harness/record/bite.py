@@ -13,6 +13,10 @@ from harness.record.journal import read_journal
 NOTICED = 0.01
 """How much larger the share of unanswered ops must be than usual to count as noticed."""
 
+REACH_NS = 250_000_000
+"""How long before a fault is said to be in force it may have hurt ops: a killed process takes its
+ops with it at once, and is looked for afterwards."""
+
 
 @dataclass(frozen=True)
 class Bite:
@@ -77,13 +81,20 @@ def bites(journal: Path, ops: Sequence[Op]) -> list[Bite]:
         fault[event.data["step"]] = event.time
         fault.update({k: v for k, v in event.data.items() if k not in ("step", "id")})
     landed = {id: fault for id, fault in faults.items() if "injected" in fault}
-    first = min((fault["injected"] for fault in landed.values()), default=0)
+    first = min((_begun(fault) for fault in landed.values()), default=0)
     before = [op for op in ops if op.end is not None and op.end < first]
     usual = sum(map(_unanswered, before)) / len(before) if before else 0.0
     return [
         _bite(id, fault, fault["injected"], fault.get("healing", end), ops, usual)
         for id, fault in landed.items()
     ]
+
+
+def _begun(fault: dict[str, Any]) -> int:
+    """When ops may have felt it first. A fault on a role may have waited for long, and hurt nobody
+    meanwhile."""
+    injected: int = fault["injected"]
+    return max(fault.get("undo", injected), injected - REACH_NS)
 
 
 def _unanswered(op: Op) -> bool:
@@ -93,7 +104,8 @@ def _unanswered(op: Op) -> bool:
 def _bite(
     id: str, fault: dict[str, Any], start: int, end: int, ops: Sequence[Op], usual: float
 ) -> Bite:
-    met = [op for op in ops if op.start < end and (op.end is None or op.end > start)]
+    begun = _begun(fault)
+    met = [op for op in ops if op.start < end and (op.end is None or op.end > begun)]
     # An op of which nothing is known stays open for ever; it only concerns faults that it began
     # under, or shortly before.
     met = [op for op in met if op.end is not None or op.start > start - 10**9]

@@ -7,22 +7,14 @@ import sys
 
 import pytest
 
-from harness.parts import toxiproxy_binary
-from tests.support.projects import SOUND, prepare, runs_of
+from tests.support.projects import SOUND, runs_of
 
 pytest_plugins = "pytester"
 pytestmark = pytest.mark.live
 
 
-@pytest.fixture(scope="session")
-def toxiproxy() -> str:
-    """Found before `pytester` moves HOME away, with the cache in it."""
-    return str(toxiproxy_binary())
-
-
 @pytest.fixture(autouse=True)
-def project(toxiproxy: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare(pytester, monkeypatch, toxiproxy)
+def experiments(project: None, pytester: pytest.Pytester) -> None:
     # One that is found, and one that this experiment cannot find, for nobody restarts anything.
     catches = 'catches={"stale-reads": "linearizable", "forgets-on-restart": "linearizable"}'
     pytester.makepyfile(test_it=SOUND.replace("before=", f"{catches}, before="))

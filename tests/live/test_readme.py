@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from harness.parts import toxiproxy_binary
-
 pytest_plugins = "pytester"
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("project")]
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-TOXIPROXY = str(toxiproxy_binary())
-
-
-@pytest.fixture(autouse=True)
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TOXIPROXY_BIN", TOXIPROXY)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
-        monkeypatch.delenv(name)
 
 
 def example(beginning: str) -> str:

@@ -12,7 +12,6 @@ from xml.etree import ElementTree
 
 import pytest
 
-from harness.parts import toxiproxy_binary
 from tests.support.nodes import wait_until
 from tests.support.projects import (
     HEAD,
@@ -20,25 +19,13 @@ from tests.support.projects import (
     SOUND,
     STALE,
     left_over,
-    prepare,
     programs,
     run_pytest,
     runs_of,
 )
 
 pytest_plugins = "pytester"
-pytestmark = pytest.mark.live
-
-
-@pytest.fixture(scope="session")
-def toxiproxy() -> str:
-    """Found before `pytester` moves HOME away, with the cache in it."""
-    return str(toxiproxy_binary())
-
-
-@pytest.fixture(autouse=True)
-def project(toxiproxy: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare(pytester, monkeypatch, toxiproxy)
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("project")]
 
 
 def test_a_sound_target_passes_and_leaves_a_folder(pytester: pytest.Pytester) -> None:

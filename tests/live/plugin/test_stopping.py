@@ -10,23 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.parts import toxiproxy_binary
 from tests.support.nodes import wait_until
-from tests.support.projects import SOUND, prepare, run_pytest, runs_of
+from tests.support.projects import SOUND, run_pytest, runs_of
 
 pytest_plugins = "pytester"
-pytestmark = pytest.mark.live
-
-
-@pytest.fixture(scope="session")
-def toxiproxy() -> str:
-    """Found before `pytester` moves HOME away, with the cache in it."""
-    return str(toxiproxy_binary())
-
-
-@pytest.fixture(autouse=True)
-def project(toxiproxy: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare(pytester, monkeypatch, toxiproxy)
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("project")]
 
 
 def experiment(arguments: str) -> str:

@@ -50,6 +50,13 @@ class Experiment:
                 f"@experiment: workload={self.workload!r} is no workload.",
                 do="Give what registers(MyClient) returns, or a Workload.",
             )
+        for request in self.workload.final if self.workload is not None else ():
+            if request.at is not None and request.at not in self.target.all_names:
+                raise UsageError(
+                    f"@experiment: the final read {request.f} is asked of {request.at!r}, which is "
+                    f"no node and no dependency of {self.target.name}.",
+                    do=f"There are {', '.join(self.target.all_names)}.",
+                )
         for fault in self.faults:
             if not hasattr(fault, "occurrences"):
                 raise UsageError(

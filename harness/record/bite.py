@@ -94,7 +94,8 @@ def _begun(fault: dict[str, Any]) -> int:
     """When ops may have felt it first. A fault on a role may have waited for long, and hurt nobody
     meanwhile."""
     injected: int = fault["injected"]
-    return max(fault.get("undo", injected), injected - REACH_NS)
+    undo: int = fault.get("undo", injected)
+    return max(undo, injected - REACH_NS)
 
 
 def _unanswered(op: Op) -> bool:

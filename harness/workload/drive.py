@@ -188,7 +188,6 @@ class Drive:
             session(workload.clients + number, endpoint)
             for number, endpoint in enumerate(final_readers)
         ]
-        self._require_known({endpoint.node for endpoint in final_readers})
 
     async def run(self) -> None:
         """Run all clients until `stop` is called; then each finishes the op it is in."""
@@ -264,15 +263,6 @@ class Drive:
             for request in self._workload.final
             if request.at == node or (request.at is None and node in members)
         ]
-
-    def _require_known(self, names: set[str]) -> None:
-        for request in self._workload.final:
-            if request.at is not None and request.at not in names:
-                raise UsageError(
-                    f"Workload {self._workload.name} reads {request.f} at {request.at!r}, which is "
-                    "no node and no dependency of the target.",
-                    do=f"There are {', '.join(sorted(names))}.",
-                )
 
     async def _client(self, number: int, session: Session) -> None:
         workload = self._workload

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fixtures.registers import Registers, RegistersClient
-from harness import experiment, faults, k6, probes, registers, seconds, stop_after, stop_when
+from harness import (
+    Request,
+    experiment,
+    faults,
+    k6,
+    probes,
+    registers,
+    seconds,
+    stop_after,
+    stop_when,
+)
 from harness.declare import experiment_of
 from harness.errors import UsageError
 from harness.plan import make_plan
@@ -34,6 +45,14 @@ def declared(**arguments: Any) -> Any:
 def test_what_cannot_be_meant(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         declared(**arguments)
+
+
+def test_a_final_read_of_what_is_not_there() -> None:
+    workload = dataclasses.replace(
+        registers(RegistersClient), final=[Request("read", "r1", at="database")]
+    )
+    with pytest.raises(UsageError, match="read is asked of 'database', which is no node"):
+        experiment(target=Registers(), workload=workload)
 
 
 def test_a_script_is_looked_for_beside_the_test(tmp_path: Path) -> None:

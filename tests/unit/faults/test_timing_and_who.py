@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import faults, milliseconds, seconds
+from harness import faults, milliseconds, seconds, share
 from harness.errors import UsageError
 from harness.faults import Members, from_json
 from harness.faults._base import resolve_who, tick_times
@@ -62,6 +62,34 @@ def test_who_is_not_there_is_refused_with_those_who_are(value: Any) -> None:
 def test_a_target_without_roles_says_so() -> None:
     with pytest.raises(UsageError, match="roles of this target: none"):
         who("leader", members=Members(NODES))
+
+
+WITH_DATABASE = Members(("node-1", "node-2", "node-3"), dependencies=("database", "mail"))
+
+
+def test_dependencies_are_meant_by_their_names_alone() -> None:
+    assert who("database", members=WITH_DATABASE) == "database"
+    assert who(["database", "node-1"], members=WITH_DATABASE) == ("database", "node-1")
+    assert who("all", members=WITH_DATABASE) == ("node-1", "node-2", "node-3")
+    drawn = {who("random", seed, WITH_DATABASE) for seed in range(100)}
+    assert drawn == {"node-1", "node-2", "node-3"}
+    with pytest.raises(UsageError, match="dependencies: database, mail"):
+        who("cache", members=WITH_DATABASE)
+
+
+def test_a_netsplit_goes_through_the_dependencies_as_well() -> None:
+    split = faults.netsplit("isolate", who="node-1", at=1, lasting=1)
+    cuts = split.resolve(random.Random(1), WITH_DATABASE, 1).cuts
+    assert cuts is not None
+    assert {cut[1] for cut in cuts if cut[0] == "node-1"} == {
+        "node-2",
+        "node-3",
+        "database",
+        "mail",
+    }
+    alone = faults.netsplit("isolate", who="database", at=1, lasting=1)
+    found = alone.resolve(random.Random(1), WITH_DATABASE, 1).cuts
+    assert found is not None and ("node-2", "database") in found and ("database", "mail") in found
 
 
 # When
@@ -173,3 +201,19 @@ def test_constant_latency_draws_nothing() -> None:
     fault = faults.latency(milliseconds(100), who="node-1").resolve(rng, MEMBERS, 2.0)
     assert (fault.steps_ms, fault.first_ms) == ((), 100)
     assert rng.random() == random.Random(1).random()
+
+
+def test_shares_grow_with_the_phase() -> None:
+    fault = faults.pause(at=share(0.25), lasting=share(0.5))
+    for duration_s in (8.0, 120.0):
+        # The duration is scaled already: a share needs no scale of its own.
+        (one,) = fault.occurrences(random.Random(1), MEMBERS, duration_s, scale=0.1)
+        assert (one.at_s, one.lasting_s) == (duration_s / 4, duration_s / 2)
+    often = faults.pause(every=share(0.1), lasting=seconds(0.1), jitter=0)
+    assert len(often.occurrences(random.Random(1), MEMBERS, 60.0, scale=1)) == 9
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, True, "half"])
+def test_a_share_is_a_part(value: Any) -> None:
+    with pytest.raises(UsageError, match="no part of anything"):
+        share(value)

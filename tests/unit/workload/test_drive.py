@@ -25,12 +25,18 @@ class Nothing(Target):
 
 
 def drive_of(
-    kind: type[Client], folder: Path, *, nodes: int = 1, **options: Any
+    kind: type[Client],
+    folder: Path,
+    *,
+    nodes: int = 1,
+    dependencies: tuple[str, ...] = (),
+    **options: Any,
 ) -> tuple[Drive, Recorder]:
     recorder = Recorder(folder / "history.jsonl", time.monotonic_ns())
     endpoints = [Endpoint(f"node-{number + 1}", "127.0.0.1") for number in range(nodes)]
     workload = Workload(name="test", client=kind, **options)
-    return Drive(workload, Nothing(), endpoints, recorder, seed=7), recorder
+    others = [Endpoint(name, "127.0.0.1") for name in dependencies]
+    return Drive(workload, Nothing(), endpoints, recorder, 7, others), recorder
 
 
 def once(*requests: Request) -> Any:
@@ -319,3 +325,46 @@ def test_final_reads_are_repeated_until_the_nodes_agree(tmp_path: Path) -> None:
     assert all(op.final for op in recorder.ops)
     assert {op.node: op.result for op in recorder.ops} == {"node-1": 1, "node-2": 1}
     assert len(recorder.ops) > 4
+
+
+def test_a_final_read_of_a_dependency_is_asked_there_alone_and_its_answer_is_its_own(
+    tmp_path: Path,
+) -> None:
+    class Ledgers(Client):
+        reads = frozenset({"total", "ledger"})
+
+        async def total(self, key: str) -> str:
+            return "the same on all nodes"
+
+        async def ledger(self) -> str:
+            return self.node
+
+    drive, recorder = drive_of(
+        Ledgers,
+        tmp_path,
+        requests=once(),
+        final=[
+            Request("total", "k"),
+            Request("ledger", at="store"),
+            Request("ledger", at="node-2"),
+        ],
+        clients=1,
+        nodes=2,
+        dependencies=("store", "mail"),
+    )
+
+    async def read() -> list[str]:
+        try:
+            return await drive.final_reads(bound_s=5)
+        finally:
+            await drive.close()
+
+    assert asyncio.run(read()) == []
+    recorder.close()
+    asked = sorted((op.f, op.node, op.result) for op in recorder.ops)
+    assert asked == [
+        ("ledger", "node-2", "node-2"),
+        ("ledger", "store", "store"),
+        ("total", "node-1", "the same on all nodes"),
+        ("total", "node-2", "the same on all nodes"),
+    ]

@@ -133,7 +133,8 @@ def up(arguments: argparse.Namespace) -> int:
     from harness.catalogue import target_named
     from harness.up import hold_up
 
-    target = target_named(arguments.target)(nodes=arguments.nodes)
+    kind = target_named(arguments.target)
+    target = kind() if arguments.nodes is None else kind(nodes=arguments.nodes)
     asyncio.run(hold_up(target, lambda text: print(text, flush=True)))
     return DONE
 
@@ -163,6 +164,7 @@ def mutants(arguments: argparse.Namespace) -> int:
         seeds=arguments.seeds,
         session_seed=seed,
         only_expected=arguments.only_expected,
+        keep=Path("runs"),
     ):
         print(mutants.line(one), file=sys.stderr, flush=True)
         found.append(one)
@@ -241,7 +243,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add(up, "Start a cluster and hold it up until Ctrl-C.")
     command.add_argument("target", metavar="TARGET", help="a name, or package.module:Class")
-    command.add_argument("--nodes", metavar="N", type=int, default=3, help="how many (3)")
+    command.add_argument("--nodes", metavar="N", type=int, help="how many (the target's own)")
 
     command = add(mutants, "Show that experiments catch the deliberate bugs of a target.")
     command.add_argument("target", metavar="TARGET", help="a name, or package.module:Class")

@@ -33,7 +33,7 @@ class Experiment:
     client: type[Client] | None = None
     faults: Sequence[Schedulable] = ()
     duration: Duration = seconds(20)
-    before: Duration = seconds(0.5)
+    before: Duration | None = None
     recovery: Duration = seconds(15)
     steady_state: Sequence[Probe] = ()
     stop: Sequence[StopWhen | StopAfter] = ()
@@ -57,6 +57,13 @@ class Experiment:
                     f"no node and no dependency of {self.target.name}.",
                     do=f"There are {', '.join(self.target.all_names)}.",
                 )
+            client = self.workload.client if self.workload is not None else None
+            if not callable(getattr(client, request.f, None)):
+                raise UsageError(
+                    f"@experiment: the final read {request.f} is no method of "
+                    f"{client.__name__ if client else None}.",
+                    do="Define it there, and name it in its `reads`.",
+                )
         for fault in self.faults:
             if not hasattr(fault, "occurrences"):
                 raise UsageError(
@@ -65,7 +72,6 @@ class Experiment:
                 )
         for name in ("duration", "recovery"):
             to_seconds(getattr(self, name), f"@experiment: {name}")
-        to_seconds(self.before, "@experiment: before", allow_zero=True)
         if self.load is not None and not isinstance(self.load, K6):
             raise UsageError(
                 f"@experiment: load={self.load!r} is no load.", do='Give k6("script.js").'
@@ -82,6 +88,7 @@ class Experiment:
                     f"@experiment: {condition!r} in stop is no stop condition.",
                     do="Give stop_when(probe, lasting=seconds(3)) or stop_after(minutes(5)).",
                 )
+        self.before_s  # noqa: B018  refuses what is no duration
         for mutant in self.catches:
             if mutant not in self.target.mutants:
                 raise UsageError(
@@ -95,6 +102,14 @@ class Experiment:
                 do="Add workload=registers(MyClient) or load=k6(…), or inject faults step by step "
                 "with the `nemesis` fixture and leave faults= out.",
             )
+
+    @property
+    def before_s(self) -> float:
+        """How long the phase before the faults takes at least: by default half a second, and with
+        a load one second beyond its warm-up, so that there is something to compare with."""
+        if self.before is not None:
+            return to_seconds(self.before, "@experiment: before", allow_zero=True)
+        return 0.5 if self.load is None else self.load.warmup_s + 1.0
 
     @property
     def parts(self) -> Sequence[Part]:
@@ -117,7 +132,7 @@ def experiment(
     client: type[Client] | None = None,
     faults: Sequence[Schedulable] = (),
     duration: Duration = seconds(20),
-    before: Duration = seconds(0.5),
+    before: Duration | None = None,
     recovery: Duration = seconds(15),
     steady_state: Sequence[Probe] = (),
     stop: Sequence[StopWhen | StopAfter] = (),
@@ -131,7 +146,8 @@ def experiment(
     within `recovery`, and the cluster is down. The test states what must hold:
     `run.expect(linearizable("cas-register"))`.
 
-    `load` is k6 traffic beside the workload; its script is looked for beside the test's file.
+    `before` is half a second by default, or a second more than the warm-up of a `load`: k6 traffic
+    beside the workload, whose script is looked for beside the test's file.
     `steady_state` are probes that must be within their tolerances before the faults and, within
     `recovery`, after the healing. The first of the `stop` conditions that is met aborts the run.
     `catches` names the target's mutants that this experiment must catch, and the check that must

@@ -176,6 +176,7 @@ class Run:
                 closing = runtime if self._cluster is None else self._cluster
                 await closing.close(keep=keep)
                 self.enter(None)
+                self._keep_events()
 
     # Judging
 
@@ -202,7 +203,18 @@ class Run:
                 f"expect(verdict={verdict!r}): there is no such verdict.",
                 do="Give valid, invalid or unknown.",
             )
+        name = getattr(check, "name", None)
+        if not callable(check) or not isinstance(name, str):
+            raise UsageError(
+                f"run.expect: {check!r} is no check.",
+                do="Give a check such as available(at_least=0.6), or a function with a `name`.",
+            )
         found = check(self.history)
+        if not isinstance(found, Verdict):
+            raise UsageError(
+                f"run.expect: the check {name} returned {found!r}.",
+                do='Return a Verdict(name, "valid" or "invalid" or "unknown", summary).',
+            )
         self.verdicts.append((found, verdict))
         return found
 
@@ -276,17 +288,23 @@ class Run:
         }
 
     def _target_events(self) -> list[TargetEvent]:
-        """What the nodes said in their logs. Read once when the cluster is down, and until then
-        as often as somebody asks."""
+        """What the nodes said in their logs: read when the cluster is down, and until then as
+        often as somebody asks."""
         if self._events is not None:
             return self._events
         names, target = self.plan.nodes, self.experiment.target
-        found = read_events(target, self.folder.logs, names, self.start_ns)
-        if self._runtime is None:
-            self._events = found
-            if found:
-                write_events(self.folder.events, found)
-        return found
+        return read_events(target, self.folder.logs, names, self.start_ns)
+
+    def _keep_events(self) -> None:
+        """Read the logs for the last time. A target that cannot read them is told of once."""
+        try:
+            found = self._target_events()
+        except HarnessError:
+            self._events = []
+            raise
+        self._events = found
+        if found:
+            write_events(self.folder.events, found)
 
     def enter(self, name: str | None) -> None:
         """Begin a phase; None ends the last one."""

@@ -10,7 +10,10 @@ breaks something it should not, or that an experiment fails for no good reason.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,13 +21,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import orjson
 import pytest
 
 from harness.declare import Experiment, experiment_of
-from harness.errors import UnreadableError, UsageError
+from harness.errors import UsageError
 from harness.plugin import IMPORTED, experiment_id
 from harness.record.folder import RunFolder
 from harness.target import Target
@@ -54,9 +57,13 @@ class Found:
     seed: int
     outcome: str
     checks: tuple[str, ...]
-    """The checks whose verdict was not the expected one; `unsteady` stands for itself."""
+    """The checks whose verdict was not the one that the test expects; `unsteady` for itself."""
+    expected: str | None
+    """The check that had to find the mutant, if this experiment had to."""
     reason: str
     judgement: Judgement
+    folder: str = ""
+    """Where a run that went wrong is kept."""
 
     @property
     def good(self) -> bool:
@@ -69,6 +76,8 @@ class Collected:
 
     id: str
     experiment: Experiment
+    root: Path
+    """What ids are relative to: pytest's rootdir."""
 
 
 def collect(target: str, paths: Sequence[str]) -> list[Collected]:
@@ -85,13 +94,14 @@ def collect(target: str, paths: Sequence[str]) -> list[Collected]:
         raise UsageError(
             "The experiments cannot be collected.",
             why=output.getvalue().strip()[-2000:],
-            do=f"See what `pytest --collect-only {' '.join(paths)}` says.",
+            do=f"See what `pytest --collect-only {' '.join(paths)}` says, or name others with "
+            "--experiments.",
         )
     found = [one for one in collector.found if one.experiment.target.name == target]
     if not found:
         raise UsageError(
             f"There are no experiments on {target} in {', '.join(paths)}.",
-            do="Name the files or folders that hold them.",
+            do="Name the files or folders that hold them with --experiments.",
         )
     return found
 
@@ -103,8 +113,10 @@ def carry_out(
     seeds: int,
     session_seed: int,
     only_expected: bool,
+    keep: Path,
 ) -> Iterator[Found]:
-    """Run the experiments on the sound target and on each mutant, one pytest for each of them."""
+    """Run the experiments on the sound target and on each mutant, one pytest for each of them. The
+    folders of runs that went wrong are moved to `keep`."""
     catchers = checks_by_mutant(experiments)
     for mutant in (SOUND, *mutants):
         chosen = [
@@ -116,22 +128,27 @@ def carry_out(
             continue
         named = {one.id: one for one in chosen}
         left = Counter({one.id: seeds for one in chosen})
-        for identity, checks in _run(list(named), mutant, seeds, session_seed):
+        for run in _run(list(named), chosen[0].root, mutant, seeds, session_seed):
+            identity, checks = run.read_identity(), _wrong(run)
             name = identity["experiment"]
             left[name] -= 1
             outcome = str(identity["outcome"] or "broken")
             expected = named[name].experiment.catches.get(mutant)
-            yield Found(
+            judgement = judge(outcome, checks, expected, catchers.get(mutant, frozenset()))
+            found = Found(
                 experiment=name,
                 mutant=mutant,
                 seed=identity["seed"],
                 outcome=outcome,
                 checks=checks,
+                expected=expected,
                 reason=str(identity.get("reason", "")),
-                judgement=judge(outcome, checks, expected, catchers.get(mutant, frozenset())),
+                judgement=judgement,
             )
+            yield found if found.good else dataclasses.replace(found, folder=_kept(run, keep))
         for name in left.elements():
-            yield Found(name, mutant, 0, "broken", (), "It left no run.", "surprise")
+            expected = named[name].experiment.catches.get(mutant)
+            yield Found(name, mutant, 0, "broken", (), expected, "It left no run.", "surprise")
 
 
 def checks_by_mutant(experiments: Sequence[Collected]) -> dict[str, frozenset[str]]:
@@ -172,14 +189,21 @@ def listing(target: type[Target], experiments: Sequence[Collected]) -> str:
 
 
 def line(one: Found) -> str:
-    """One run in a line, and why where it went wrong."""
+    """One run in a line; for one that went wrong also why, and how to repeat it."""
     name = one.experiment.rpartition("::")[2]
-    by = f" by {', '.join(one.checks)}" if one.checks else ""
-    text = f"{one.mutant:24} {name:44} {one.outcome:9} {one.judgement}{by}"
+    by = f" ({', '.join(one.checks)})" if one.checks else ""
+    text = f"{one.mutant:24} {name:44} {one.outcome:9} {one.judgement}"
     if one.good:
-        return text
-    reason = one.reason.splitlines()[0] if one.reason else ""
-    return f"{text} (seed {one.seed}) {reason}"
+        return text + by
+    lines = [f"{text}, seed {one.seed}"]
+    if one.judgement == "missed":
+        what = f"only by {', '.join(one.checks)}" if one.checks else "by nothing"
+        lines.append(f"    {one.expected} should have found it; it was found {what}")
+    if one.reason:
+        lines.append(f"    {one.reason.splitlines()[0]}")
+    if one.folder:
+        lines.append(f"    harness replay {one.folder}")
+    return "\n".join(lines)
 
 
 def wrong(
@@ -236,17 +260,21 @@ def _named(checks: Sequence[str], names: frozenset[str]) -> bool:
 
 
 def _run(
-    ids: Sequence[str], mutant: str, seeds: int, session_seed: int
-) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
-    """Carry out experiments in a pytest of its own: of each run, who it was and which checks did
-    not say what was expected of them."""
+    ids: Sequence[str], root: Path, mutant: str, seeds: int, session_seed: int
+) -> Iterator[RunFolder]:
+    """Carry out experiments in a pytest of its own; the folders of the runs, which last until the
+    next one is asked for."""
     with tempfile.TemporaryDirectory(prefix="harness-mutants-") as folder:
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-        command += [*ids, "--chaos-runs-dir", folder, "--chaos-seed", str(session_seed)]
-        command += ["--chaos-seeds", str(seeds)] if seeds > 1 else []
-        command += ["--chaos-mutant", mutant] if mutant != SOUND else []
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *ids]
+        # In one word each: pytest would take the folder alone for one that holds tests.
+        command += [f"--rootdir={root}", f"--chaos-runs-dir={folder}"]
+        command += [f"--chaos-seed={session_seed}", f"--chaos-seeds={seeds}"]
+        command += [f"--chaos-mutant={mutant}"] if mutant != SOUND else []
+        paths = [str(Path.cwd()), os.environ.get("PYTHONPATH", "")]
         ended = subprocess.run(
             command,
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -254,17 +282,18 @@ def _run(
         )
         if ended.returncode == pytest.ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
-        runs = sorted(path for path in Path(folder).iterdir() if path.is_dir())
+        runs = [RunFolder(path) for path in sorted(Path(folder).iterdir()) if path.is_dir()]
         if not runs:
             raise UsageError(
                 f"No experiment was carried out on {mutant}.", why=ended.stdout.strip()[-2000:]
             )
-        for path in runs:
-            run = RunFolder(path)
-            try:
-                yield run.read_identity(), _wrong(run)
-            except UnreadableError:
-                continue
+        yield from runs
+
+
+def _kept(run: RunFolder, keep: Path) -> str:
+    """Move the folder of a run that went wrong to those of other runs."""
+    keep.mkdir(parents=True, exist_ok=True)
+    return str(shutil.move(run.path, keep / run.path.name))
 
 
 def _wrong(run: RunFolder) -> tuple[str, ...]:
@@ -288,4 +317,5 @@ class _Collector:
         for item in session.items:
             experiment = experiment_of(getattr(item, "function", None))
             if experiment is not None:
-                self.found.append(Collected(experiment_id(item.nodeid), experiment))
+                id, root = experiment_id(item.nodeid), item.config.rootpath
+                self.found.append(Collected(id, experiment, root))

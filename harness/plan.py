@@ -109,7 +109,7 @@ def make_plan(experiment: Experiment, name: str, seed: int, scale: float = 1.0) 
         seed=seed,
         scale=scale,
         duration_s=duration_s,
-        before_s=to_seconds(experiment.before, "before", allow_zero=True),
+        before_s=experiment.before_s,
         recovery_s=to_seconds(experiment.recovery, "recovery"),
         nodes=target.all_names,
         target=target.to_json(),

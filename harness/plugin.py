@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness import seeds
-from harness.errors import HarnessError, MissingPartError, UsageError
+from harness.errors import AbortedError, HarnessError, MissingPartError, UsageError
 from harness.reporting import (
     harness_error,
     headline,
@@ -86,7 +86,17 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     except HarnessError:
         toxiproxy = "toxiproxy missing"
     what = f"replay of {settings.replay}" if settings.replay else f"--chaos-seed {settings.seed}"
-    return [f"chaos: {what}, runtime {settings.runtime}, harness {harness_version()}, {toxiproxy}"]
+    mutant = f", mutant {settings.mutant}" if settings.mutant else ""
+    lines = [
+        f"chaos: {what}{mutant}, runtime {settings.runtime}, harness {harness_version()}, "
+        f"{toxiproxy}"
+    ]
+    if config.inipath is None:
+        lines.append(
+            "chaos: there is no ini file, so that names of tests, and with them seeds, depend on "
+            "how pytest is called; an empty pytest.ini will do"
+        )
+    return lines
 
 
 # Collection
@@ -254,6 +264,7 @@ def _portal(config: pytest.Config) -> Portal:
 
 def _begin(request: pytest.FixtureRequest) -> Run:
     """Make the plan and the folder of the run that this test asks for."""
+    from harness.course import STOP_FILE
     from harness.declare import experiment_of
     from harness.engine import Run
     from harness.parts import find
@@ -292,6 +303,8 @@ def _begin(request: pytest.FixtureRequest) -> Run:
         seed = seeds.own_seed(root, name, number or 0)
         plan = make_plan(experiment, name, seed, scale)
         repeat = ""
+    if (stop := settings.runs_dir / STOP_FILE).exists():
+        raise AbortedError(f"There is a file {stop}.", do="Remove it to let experiments run.")
     folder = RunFolder.create(settings.runs_dir, name, plan.seed)
     repeat = repeat or f"pytest '{name}' --chaos-replay {short_path(folder.path, config)}"
     live = Run(experiment, plan, folder, repeat, keep_failed=settings.keep_failed)
@@ -313,6 +326,7 @@ def _finish(request: pytest.FixtureRequest, live: Run) -> None:
         live.end(*live.conclusion())
         told = request.node.user_properties
         told.append(("chaos_outcome", live.outcome))
+        told.append(("chaos_mutant", live.experiment.target.mutant or ""))
         told.append(("chaos_summary", summary(live)))
         replayed = request.config.stash[SESSION].settings.replay
         if replayed:
@@ -343,7 +357,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         live.settle(outcome, reason)
         # What the checks found is told below, with its evidence.
         first = reason if not live.verdicts or outcome != "failed" else headline(live)
-        pytest.fail(f"{outcome}: {first}\n\n{story(live)}", pytrace=False)
+        mutant = live.experiment.target.mutant
+        where = f" (on the mutant {mutant})" if mutant else ""
+        pytest.fail(f"{outcome}{where}: {first}\n\n{story(live)}", pytrace=False)
     return result
 
 

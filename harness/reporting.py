@@ -110,7 +110,8 @@ def list_runs(terminalreporter: TerminalReporter, config: pytest.Config) -> None
         colour = {"passed": "green", "failed": "red"}.get(outcome, "yellow")
         name = nodeid.rpartition("::")[2]
         terminalreporter.write(f"{outcome:<8}", **{colour: True})
-        terminalreporter.write_line(f" {name} (seed {properties['chaos_seed']})")
+        mutant = f" on mutant {properties['chaos_mutant']}" if properties["chaos_mutant"] else ""
+        terminalreporter.write_line(f" {name}{mutant} (seed {properties['chaos_seed']})")
         for line in str(properties["chaos_summary"]).splitlines():
             terminalreporter.write_line(f"         {line}")
         terminalreporter.write_line(f"         {short_path(Path(path), config)}")

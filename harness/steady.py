@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 
-from harness.errors import AbortedError
+from harness.errors import AbortedError, UsageError, origin
 from harness.probes import Look, Probe, StopAfter, StopWhen
 from harness.timeline import Measurement
 
@@ -116,6 +116,16 @@ class Watch:
                 else:
                     answer = await asyncio.to_thread(probe.measure, self._look)
             value = None if answer is None else float(answer)
+        except (AttributeError, NameError, TypeError) as error:
+            file, line = origin(error)
+            code = getattr(inspect.unwrap(probe.measure), "__code__", None)
+            if code is not None and file == code.co_filename:
+                raise UsageError(
+                    f"The probe {probe.name} failed.",
+                    why=f"{type(error).__name__}: {error} ({file}:{line})",
+                    do="Correct its function.",
+                ) from error
+            return Measurement(time, probe.name, None, False, f"{type(error).__name__}: {error}")
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".removesuffix(": ")
             return Measurement(time, probe.name, None, False, reason)

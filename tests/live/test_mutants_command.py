@@ -33,8 +33,16 @@ def test_the_matrix_says_what_is_caught_and_what_is_missed(pytester: pytest.Pyte
     assert ["stale-reads", "●"] in lines
     assert ["forgets-on-restart", "MISSED"] in lines
     assert told.returncode == 1
-    # The runs of a matrix are not those of the project.
-    assert runs_of(pytester) == []
+    # Only the run that went wrong is kept, to be looked at and repeated.
+    (kept,) = runs_of(pytester)
+    assert kept["mutant"] == "forgets-on-restart"
+    assert f"harness replay runs/{kept['path'].name}" in told.stdout
+
+
+def test_a_project_without_any_ini_file(pytester: pytest.Pytester) -> None:
+    (pytester.path / "tox.ini").unlink()
+    told = mutants(pytester, "--mutant", "stale-reads", "--only-expected")
+    assert told.returncode == 0, told
 
 
 def test_the_list_needs_no_cluster(pytester: pytest.Pytester) -> None:

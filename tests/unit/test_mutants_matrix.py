@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -42,7 +43,13 @@ def test_judgements(
 
 
 def found(mutant: str, experiment: str, judgement: Judgement, **more: Any) -> Found:
-    fields: dict[str, Any] = {"seed": 7, "outcome": "failed", "checks": (), "reason": ""}
+    fields: dict[str, Any] = {
+        "seed": 7,
+        "outcome": "failed",
+        "checks": (),
+        "reason": "",
+        "expected": None,
+    }
     passed = {"outcome": "passed"} if judgement in ("passed", "missed") else {}
     return Found(
         mutant=mutant, experiment=experiment, judgement=judgement, **fields | passed | more
@@ -79,4 +86,8 @@ def test_several_seeds_are_counted() -> None:
 
 def test_what_went_wrong_is_told_with_seed_and_reason() -> None:
     told = line(found("stale", "x.py::test_a", "surprise", reason="slo: invalid.\nmore"))
-    assert "(seed 7) slo: invalid." in told and "more" not in told
+    assert "surprise, seed 7\n    slo: invalid." in told and "more" not in told
+    missed = found("stale", "test_a", "missed", expected="linearizable", checks=("slo(feed)",))
+    told = line(dataclasses.replace(missed, folder="runs/x"))
+    assert "linearizable should have found it; it was found only by slo(feed)" in told
+    assert told.endswith("harness replay runs/x")

@@ -113,6 +113,12 @@ def test_a_probe_that_hangs_is_out_of_tolerance(tmp_path: Path) -> None:
     assert wrong.startswith("slow could not be measured (TimeoutError)")
 
 
+def test_a_bug_in_a_probe_ends_the_run(tmp_path: Path) -> None:
+    wrong = probe("wrong", lambda look: look.absent)
+    with pytest.raises(UsageError, match=r"The probe wrong failed.*\n.*absent"):
+        watched(tmp_path, for_ever, wrong)
+
+
 def test_a_stop_condition_ends_the_run_only_if_it_lasts(tmp_path: Path) -> None:
     given = Given(9)
     condition = stop_when(given.probe, lasting=seconds(0.5))

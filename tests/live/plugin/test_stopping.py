@@ -78,6 +78,21 @@ def test_a_file_stops_a_run(pytester: pytest.Pytester) -> None:
     assert "runs/STOP; remove it before the next run" in output
     assert steps(run["path"])[-3:] == ["healing", "healed", "end"]
 
+    # While it is there, nothing is started.
+    result = run_pytest(pytester)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*There is a file *runs/STOP.", "Do: Remove it *"])
+    assert len(runs_of(pytester)) == 1
+
+
+def test_a_check_that_gives_no_verdict_is_one_message(pytester: pytest.Pytester) -> None:
+    wrong = "steady = lambda history: True\n    steady.name = 'steady'\n    run.expect(steady)"
+    pytester.makepyfile(test_it=SOUND.replace("run.expect(converged(within=seconds(5)))", wrong))
+    result = run_pytest(pytester)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*run.expect: the check steady returned True.*"])
+    result.stdout.no_fnmatch_line("*engine.py*")
+
 
 def test_a_state_that_is_not_steady_is_said_with_its_figures(pytester: pytest.Pytester) -> None:
     never = "probe('queue', lambda look: 7, at_most=3)"

@@ -100,7 +100,7 @@ class Course:
             if self._drive is not None:
                 unanswered = await self._drive.final_reads(plan.recovery_s)
                 if unanswered:
-                    run.unsteady("in the final reads", _silent(unanswered))
+                    run.unsteady("in the final reads", unanswered)
         except AbortedError:
             await run.nemesis.heal_all()
             raise

@@ -221,22 +221,18 @@ def wrong(
 def table(found: Sequence[Found]) -> str:
     """The matrix, a line for each mutant and a column for each experiment, with a legend."""
     experiments = list(dict.fromkeys(one.experiment for one in found))
-    mutants = list(dict.fromkeys(one.mutant for one in found))
-    width = max(len(name) for name in ("", *mutants)) + 2
+    rows = [["", *(f"E{number}" for number, _ in enumerate(experiments, start=1))]]
+    for mutant in dict.fromkeys(one.mutant for one in found):
+        mine = [one for one in found if one.mutant == mutant]
+        cells = [_cell([one for one in mine if one.experiment == name]) for name in experiments]
+        rows.append([mutant, *cells])
+    widths = [max(len(row[column]) for row in rows) + 2 for column in range(len(rows[0]))]
     lines = [
-        f"{'':{width}}" + "".join(f"{f'E{n}':<10}" for n, _ in enumerate(experiments, start=1))
+        "".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
     ]
-    for mutant in mutants:
-        cells = [
-            _cell([one for one in found if (one.mutant, one.experiment) == (mutant, name)])
-            for name in experiments
-        ]
-        lines.append(f"{mutant:{width}}" + "".join(f"{cell:<10}" for cell in cells))
-    lines = [line.rstrip() for line in lines]
-    lines.append("")
-    for number, name in enumerate(experiments, start=1):
-        lines.append(f"E{number}  {name.rpartition('::')[2]}")
-    lines.append("")
+    names = [name.rpartition("::")[2] for name in experiments]
+    lines += ["", *(f"E{number}  {name}" for number, name in enumerate(names, start=1)), ""]
     lines.append("● caught by the check it must be caught by   ○ caught as well   · passed")
     return "\n".join(lines)
 

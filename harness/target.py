@@ -86,6 +86,7 @@ class Target:
 
     def __post_init__(self) -> None:
         kind = type(self).__name__
+        _require_dataclass(type(self))
         if not self.name or not self.ports:
             missing = "a name" if not self.name else "any ports"
             raise UsageError(
@@ -173,3 +174,16 @@ class Target:
     def to_json(self) -> dict[str, Any]:
         """Name and options, as they stand in a plan."""
         return {"name": self.name, **dataclasses.asdict(self)}
+
+
+def _require_dataclass(kind: type[Target]) -> None:
+    """Options of a class that is no dataclass of its own would silently have no effect."""
+    for one in kind.__mro__[: kind.__mro__.index(Target)]:
+        annotations = vars(one).get("__annotations__", {})
+        options = [name for name, type in annotations.items() if "ClassVar" not in str(type)]
+        if options and "__dataclass_fields__" not in vars(one):
+            raise UsageError(
+                f"Target {one.__name__} has an option {options[0]!r}, but is no dataclass.",
+                do="Write @dataclass(frozen=True, kw_only=True) above the class, or mark what is "
+                "the same for all instances as ClassVar.",
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.check._arguments import number
@@ -10,6 +11,17 @@ from harness.check.verdict import Result
 from harness.check.windows import Figures
 from harness.errors import UsageError
 from harness.units import Duration, to_seconds
+
+_MANY_ERRORS = 0.01
+"""From more than this on it is said that errors are not bounded."""
+
+MORE: Mapping[str | None, str] = {
+    None: "a longer duration= or a higher rate gives more",
+    "before": "a longer before=, a later at= or a higher rate gives more",
+    "during": "a longer lasting= or duration=, or a higher rate, gives more",
+    "after": "a higher rate gives more",
+}
+"""What to do about too few requests, by when they were made."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,16 @@ class Bounds:
                 wrong.append(f"{name} was {ms(value)}, {bound * 1e3:g} ms are allowed")
         return ("invalid", "; ".join(wrong)) if wrong else ("valid", "")
 
+    def told(self, found: Figures) -> str:
+        """The figures within a sentence, with a warning where many went without an answer and
+        nothing is said of that."""
+        text = (
+            f"{found.count} requests, p50 {ms(found.p50_s)}, p95 {ms(found.p95_s)}, "
+            f"p99 {ms(found.p99_s)}, {found.errors:.2%} not answered"
+        )
+        silent = self.errors is None and found.errors > _MANY_ERRORS
+        return f"{text} (errors are not bounded)" if silent else text
+
 
 def bounds(
     p50: Duration | None, p95: Duration | None, p99: Duration | None, errors: float | None
@@ -70,22 +92,18 @@ def bounds(
     )
 
 
-def told(found: Figures) -> str:
-    """The figures within a sentence."""
-    return (
-        f"{found.count} requests, p50 {ms(found.p50_s)}, p95 {ms(found.p95_s)}, "
-        f"p99 {ms(found.p99_s)}, {found.errors:.2%} not answered"
-    )
-
-
 def figures_table(rows: dict[str, Figures]) -> list[str]:
     """A line of figures for each name, with a heading."""
     heading = ["", "count", "p50", "p95", "p99", "errors"]
     lines = [
-        [name, str(f.count), ms(f.p50_s), ms(f.p95_s), ms(f.p99_s), f"{f.errors:.2%}"]
+        [name, str(f.count), ms(f.p50_s), ms(f.p95_s), ms(f.p99_s), _errors(f)]
         for name, f in rows.items()
     ]
     return table([heading, *lines])
+
+
+def _errors(found: Figures) -> str:
+    return f"{found.errors:.2%}" if found.count else "-"
 
 
 def ms(seconds: float | None) -> str:

@@ -55,6 +55,16 @@ def attempts(history: History, dependency: str) -> list[Attempt]:
     return sorted(found, key=lambda attempt: attempt.time)
 
 
+def dependencies(history: History) -> set[str]:
+    """The dependencies that breakers and attempts were told of."""
+    return {
+        name
+        for event in history.timeline.events
+        if event.name in ("breaker", "attempt")
+        and isinstance(name := event.data.get("dependency"), str)
+    }
+
+
 def exited(history: History) -> set[Instance]:
     """Instances whose process has ended: nothing more is to be expected of them."""
     return {

@@ -28,6 +28,13 @@ def many(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def listed(names: Iterable[str]) -> str:
+    """Names in order, within a sentence."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - SHOWN} more" if len(ordered) > SHOWN else ""
+    return ", ".join(ordered[:SHOWN]) + more
+
+
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Indented lines with columns of equal width."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -15,8 +15,10 @@ from harness.check._breaker_rules import (
     judge_closings,
     judge_openings,
 )
-from harness.check._text import clock, cut
+from harness.check._events import dependencies
+from harness.check._text import clock, cut, listed
 from harness.check.verdict import Result, Verdict
+from harness.check.windows import hitting, not_hitting
 from harness.history import History
 from harness.units import Duration, to_seconds
 
@@ -47,10 +49,11 @@ class Breaker:
         if problem is not None:
             result, summary = "invalid", f"{problem.sentence}."
         elif not case.spans:
-            lasted = f"{self.limits.opens_within_s:g} s"
-            summary = f"Nothing was tested: no fault hit {dependency} for {lasted} or longer."
+            summary = f"Nothing was tested: {_untouched(history, self.limits)}."
         elif not case.users:
-            summary = f"Nothing was tested: no node told of calls of {dependency}."
+            told = dependencies(history)
+            others = f"; they told of {listed(told)}" if told else ""
+            summary = f"Nothing was tested: no node told of calls of {dependency}{others}."
         elif not case.opened_after_s:
             summary = f"Too little was tested: {'; '.join(case.undecided[:3])}."
         elif not case.closed:
@@ -118,6 +121,18 @@ def breaker(
             to_seconds(closes_within, "closes_within"),
             whole(at_least, "at_least"),
         )
+    )
+
+
+def _untouched(history: History, limits: Limits) -> str:
+    """Why none of the faults tests the breakers."""
+    spans = hitting(history, limits.dependency)
+    if not spans:
+        return not_hitting(history, limits.dependency)
+    longest_s = max(span.end - span.start for span in spans) / 1e9
+    return (
+        f"no fault hit {limits.dependency} for {limits.opens_within_s:g} s or longer; the longest "
+        f"lasted {longest_s:.1f} s"
     )
 
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from harness.check._arguments import whole, word
-from harness.check._bounds import Bounds, bounds, figures_table, ms, told
+from harness.check._bounds import MORE, Bounds, bounds, figures_table, ms
 from harness.check.verdict import Result, Verdict
 from harness.check.windows import (
     SOURCES,
@@ -15,6 +15,8 @@ from harness.check.windows import (
     Window,
     figures,
     hitting,
+    missing,
+    not_hitting,
     requests,
     within,
     worked,
@@ -51,14 +53,21 @@ class Bulkhead:
         began = time.monotonic()
         spans = hitting(history, self.against)
         if not spans:
-            return self._unknown(f"Nothing was tested: no fault hit {self.against}.")
+            return self._unknown(f"Nothing was tested: {not_hitting(history, self.against)}.")
         windows = [Window(span.start, span.end) for span in spans]
         earlier = [Window(worked(history).start, spans[0].start)]
         source, samples = requests(history, self.route, self.source)
+        if not samples:
+            return self._unknown(f"Nothing was tested: {missing(history, self.route)}.")
         found = figures(within(samples, windows))
         rows = {f"{self.route} before": figures(within(samples, earlier)), self.route: found}
         if self.disturbed is not None:
             _source, others = requests(history, self.disturbed, self.source)
+            if not others:
+                return self._unknown(
+                    f"Nobody knows whether the bulkhead held: {missing(history, self.disturbed)}.",
+                    rows,
+                )
             first, then = figures(within(others, earlier)), figures(within(others, windows))
             rows |= {f"{self.disturbed} before": first, self.disturbed: then}
             why = self._unhurt(first, then)
@@ -67,8 +76,11 @@ class Bulkhead:
         result, why = self.bounds.judge(found, self.at_least)
         when = f"while faults hit {self.against}"
         if result == "unknown":
-            return self._unknown(f"Too little was tested: {when}, of {self.route} {why}.", rows)
-        text = f"{why} ({told(found)})" if why else told(found)
+            return self._unknown(
+                f"Too little was tested: {when}, of {self.route} {why} ({MORE['during']}).", rows
+            )
+        told = self.bounds.told(found)
+        text = f"{why} ({told})" if why else told
         lines = [*(f"  {span.id} {span.what}" for span in spans[:3]), *figures_table(rows)]
         return self._verdict(
             result,
@@ -86,7 +98,7 @@ class Bulkhead:
                 return (
                     f"Nobody knows whether the bulkhead held: {one.count} requests of "
                     f"{self.disturbed} were made {moment} the faults, {self.at_least} are needed "
-                    "to tell whether they hurt it."
+                    f"to tell whether they hurt it ({MORE[moment]})."
                 )
         slower = (
             first.p50_s is not None

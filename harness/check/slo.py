@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from harness.check._arguments import whole, word
-from harness.check._bounds import Bounds, bounds, figures_table, told
+from harness.check._bounds import MORE, Bounds, bounds, figures_table
 from harness.check.verdict import Verdict
 from harness.check.windows import (
     PHASES,
@@ -14,6 +14,7 @@ from harness.check.windows import (
     Source,
     by_phase,
     figures,
+    missing,
     named,
     requests,
     within,
@@ -49,12 +50,18 @@ class Slo:
         found = figures(within(samples, [window]))
         result, why = self.bounds.judge(found, self.at_least)
         where = "" if self.phase is None else f" in the phase {self.phase!r}"
-        if result == "unknown":
-            summary = f"Too little was tested: of {self.route} ({source}){where}, {why}."
+        told = self.bounds.told(found)
+        if not samples:
+            summary = f"Nothing was tested: {missing(history, self.route)}."
+        elif result == "unknown":
+            summary = (
+                f"Too little was tested: of {self.route} ({source}){where}, {why} "
+                f"({MORE[self.phase]})."
+            )
         elif result == "invalid":
-            summary = f"{self.route} ({source}){where}: {why} ({told(found)})."
+            summary = f"{self.route} ({source}){where}: {why} ({told})."
         else:
-            summary = f"{self.route} ({source}){where}: {told(found)}."
+            summary = f"{self.route} ({source}){where}: {told}."
         phases = by_phase(history, samples)
         return Verdict(
             self.name,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from harness.check._text import listed
 from harness.history import MISMATCH, History, Op
 from harness.timeline import FaultSpan
 
@@ -42,7 +43,8 @@ class Sample:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a number of requests came to. Percentiles are None if none was answered."""
+    """What a number of requests came to. Percentiles are None if none was answered; `errors` says
+    nothing where `count` is 0."""
 
     count: int
     answered: int
@@ -52,13 +54,14 @@ class Figures:
     errors: float
 
     def to_json(self) -> dict[str, float | int | None]:
-        """As it stands in the `data` of verdicts: milliseconds, and a fraction of errors."""
+        """As it stands in the `data` of verdicts: milliseconds, and a fraction of errors, which is
+        None where there was no request."""
         return {
             "count": self.count,
             "p50_ms": _ms(self.p50_s),
             "p95_ms": _ms(self.p95_s),
             "p99_ms": _ms(self.p99_s),
-            "errors": round(self.errors, 6),
+            "errors": round(self.errors, 6) if self.count else None,
         }
 
 
@@ -99,6 +102,16 @@ def requests(history: History, route: str, source: Source | None) -> tuple[Sourc
             return "load", load
     ops = [op for op in history.ops if op.f == route and not op.final]
     return "workload", [Sample(op.start, _latency_s(op)) for op in ops]
+
+
+def missing(history: History, route: str) -> str:
+    """That there are no requests of `route`, and of what there are: the end of a sentence."""
+    load = {sample.route for sample in history.timeline.load}
+    ops = {op.f for op in history.ops if not op.final}
+    there = [
+        f"{whose}: {listed(names)}" for whose, names in (("load", load), ("workload", ops)) if names
+    ]
+    return f"there are no requests of {route} ({'; '.join(there) or 'nor any others'})"
 
 
 def by_phase(history: History, samples: Sequence[Sample]) -> dict[str, Figures]:
@@ -161,6 +174,13 @@ def hitting(history: History, node: str) -> list[FaultSpan]:
     """The faults that hit `node`, in order of time."""
     spans = [span for span in history.timeline.faults if node in span.nodes]
     return sorted(spans, key=lambda span: span.start)
+
+
+def not_hitting(history: History, node: str) -> str:
+    """That no fault hit `node`, and whom the faults did hit: the end of a sentence."""
+    hit = {name for span in history.timeline.faults for name in span.nodes}
+    others = f"the faults hit {listed(hit)}" if hit else "there were no faults on any node"
+    return f"no fault hit {node}; {others}"
 
 
 def _latency_s(op: Op) -> float | None:

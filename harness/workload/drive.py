@@ -17,6 +17,7 @@ from harness.errors import UsageError, origin
 from harness.history import MISMATCH, Op
 from harness.record.recorder import FLUSH_INTERVAL_S, Recorder
 from harness.target import Target
+from harness.workload._requests import endless
 from harness.workload.client import Client, Refused, Unavailable
 from harness.workload.workload import Observed, Request, Workload
 
@@ -227,8 +228,8 @@ class Drive:
         """Ask every node the workload's final reads, in rounds, until all answer the same or
         `bound_s` seconds have passed. Those with `at` are asked there alone.
 
-        Returns the nodes that did not answer all of the last round. Whether the answers are right
-        is not judged here: they are in the history, marked `final`.
+        Returns which reads of the last round were not answered, in words. Whether the answers are
+        right is not judged here: they are in the history, marked `final`.
         """
         if not self._workload.final:
             return []
@@ -238,11 +239,12 @@ class Drive:
         while True:
             rounds = await asyncio.gather(*(self._read_all(s) for s in self._final_sessions))
             self._recorder.flush()
-            unanswered = [
-                session.endpoint.node
-                for session, ops in zip(self._final_sessions, rounds, strict=True)
-                if any(op.outcome != "ok" for op in ops)
-            ]
+            lost = [op for ops in rounds for op in ops if op.outcome != "ok"]
+            # One of a node says enough: the others fail for the same reason.
+            by_node = {
+                op.node: f"{op.node} did not answer {op.f} ({op.error})" for op in lost[::-1]
+            }
+            unanswered = list(by_node.values())[::-1]
             nodes = len(self._endpoints)
             results = [[op.result for op in ops if op.f in shared] for ops in rounds[:nodes]]
             if not unanswered and all(result == results[0] for result in results):
@@ -268,7 +270,7 @@ class Drive:
         workload = self._workload
         rng = seeds.stream(self._seed, "workload", f"client-{number}")
         observed: Observed = {}
-        requests = workload.requests(rng, number, observed)
+        requests = endless(workload, rng, number, observed)
         pace = self._pace(rng)
         stopping = self._stopping
         while not stopping.is_set():
@@ -329,8 +331,22 @@ def _is_bug(error: Exception, kind: type[Client]) -> bool:
 
 def _client_bug(kind: type[Client], f: str, error: Exception) -> UsageError:
     file, line = origin(error)
+    if isinstance(error, AttributeError) and error.name == f and file == __file__:
+        return UsageError(
+            f"{kind.__name__} has no method {f}; it has {', '.join(_methods(kind)) or 'none'}.",
+            do=f"Define `async def {f}(self, …)`, or correct the Request that names it.",
+        )
     return UsageError(
         f"Client {kind.__name__} failed in {f!r} with a programming error.",
         why=f"{_reason(error)} ({file}:{line})",
         do="Correct the client; errors of the system under test are other exceptions.",
     )
+
+
+def _methods(kind: type[Client]) -> list[str]:
+    """The operations that a client defines."""
+    return [
+        name
+        for name in dir(kind)
+        if not name.startswith("_") and not hasattr(Client, name) and callable(getattr(kind, name))
+    ]

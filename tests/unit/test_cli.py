@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -15,6 +17,7 @@ from harness.record.folder import RunFolder
 from harness.runtime import ledger
 from harness.runtime.ledger import LeftOver
 from harness.runtime.proc import Process
+from harness.target import Target
 
 Output = pytest.CaptureFixture[str]
 
@@ -176,6 +179,28 @@ def test_cleanup_that_cannot_end_a_process_says_which(
     printed = capsys.readouterr()
     assert "cluster-1 at /tmp/1 (its harness is gone, 2 processes): 20" in printed.err
     assert printed.out.startswith("removed cluster-2"), "the others are removed all the same"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair(Target):
+    name: ClassVar[str] = "pair"
+    ports: ClassVar[Mapping[str, int]] = {"main": 1}
+    nodes: int = 2
+
+
+@pytest.mark.parametrize(("options", "nodes"), [([], 2), (["--nodes", "5"], 5)])
+def test_up_starts_as_many_nodes_as_the_target_says_or_as_told(
+    options: list[str], nodes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+
+    async def hold_up(target: Target, say: Any) -> None:
+        held.append(target.nodes)
+
+    monkeypatch.setattr("harness.up.hold_up", hold_up)
+    monkeypatch.setattr("harness.catalogue.target_named", {"pair": Pair}.__getitem__)
+    assert main(["up", "pair", *options]) == 0
+    assert held == [nodes]
 
 
 def test_an_interrupt_exits_with_5(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:

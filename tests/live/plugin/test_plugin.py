@@ -59,7 +59,7 @@ def test_a_mutant_fails_with_evidence_folder_and_replay(pytester: pytest.Pyteste
     assert run["outcome"] == "failed"
     result.stdout.fnmatch_lines(
         [
-            "failed: 1 of 2 checks: linearizable(cas-register)",
+            "failed (on the mutant stale-reads): 1 of 2 checks: linearizable(cas-register)",
             "linearizable(cas-register): invalid (expected valid)*",
             "converged(within=5s): valid (as expected)*",
             "*f1 netsplit isolate leader on node-1*",

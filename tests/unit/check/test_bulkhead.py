@@ -71,7 +71,31 @@ def test_nobody_knows_if_the_disturbed_route_did_not_suffer() -> None:
     assert "the faults did not hurt charge either" in verdict.summary
     unseen = judged(steady("feed"), disturbed="charge")
     assert unseen.result == "unknown"
-    assert "0 requests of charge were made before the faults" in unseen.summary
+    assert "there are no requests of charge (load: feed)" in unseen.summary
+    late = [one for one in steady("charge", hurt_s=0.1) if one.time > 9_800_000_000]
+    few = judged([*steady("feed"), *late], disturbed="charge")
+    assert few.result == "unknown"
+    assert "8 requests of charge were made before the faults, 20 are needed" in few.summary
+    assert "a longer before=, a later at= or a higher rate gives more" in few.summary
+
+
+def test_a_node_or_route_that_is_not_there_is_told_with_those_that_are() -> None:
+    history = run(load=steady("feed"), faults=FAULTS)
+    nobody = bulkhead("feed", against="provder", p99=1)(history)
+    assert nobody.summary == (
+        "Nothing was tested: no fault hit provder; the faults hit provider, store."
+    )
+    nothing = bulkhead("fed", against="provider", p99=1)(history)
+    assert (nothing.result, nothing.summary) == (
+        "unknown",
+        "Nothing was tested: there are no requests of fed (load: feed).",
+    )
+
+
+def test_many_errors_that_nobody_bounded_are_told() -> None:
+    load = steady("feed", every_bad=10)
+    assert "10.00% not answered (errors are not bounded)." in judged(load).summary
+    assert "not bounded" not in judged(load, errors=0.2).summary
 
 
 def test_without_such_a_fault_or_requests_it_is_unknown() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -9,8 +10,9 @@ import pytest
 
 from harness.check import converged
 from harness.errors import UsageError
-from harness.history import History, Phase
+from harness.history import History, Op, Phase
 from tests.support.histories import history
+from tests.support.timelines import op, run
 
 NODES = ("node-0", "node-1")
 
@@ -52,9 +54,8 @@ def test_an_answer_that_was_taken_back_does_not_count() -> None:
     assert converged(within=0.7)(history(*lines)).valid
 
 
-@pytest.mark.parametrize("lines", [final(0, 5), [*final(0, 5), *final(1, None, "fail")]])
-def test_a_node_that_never_answered_is_named(lines: list[tuple[Any, ...]]) -> None:
-    verdict = converged()(history(*lines, nodes=NODES))
+def test_a_node_that_never_answered_is_named() -> None:
+    verdict = converged()(history(*final(0, 5), *final(1, None, "fail"), nodes=NODES))
     assert (verdict.result, verdict.anomaly) == ("invalid", "unanswered")
     assert "node-1 never answered" in verdict.summary
 
@@ -65,11 +66,45 @@ def test_a_failed_read_among_answers_does_no_harm() -> None:
 
 
 def test_keys_are_judged_one_by_one_and_the_gravest_is_told_first() -> None:
-    lines = [*final(0, 1), *final(0, 1, key="y"), *final(1, 2, key="y")]
+    lines = [*final(0, 1), *final(1, None, "fail"), *final(0, 1, key="y"), *final(1, 2, key="y")]
     verdict = converged()(history(*lines, nodes=NODES))
     assert verdict.anomaly == "diverged"
     assert verdict.summary.startswith("Key 'y'")
     assert set(verdict.data["keys"]) == {"x", "y"}
+
+
+def ask(node: str, f: str, value: Any, key: Any = None) -> Op:
+    return op(f, key, "ok", 1, node=node, result=value, final=True)
+
+
+LEDGER = ask("store", "ledger", [["k", 1]])
+
+
+def test_reads_of_one_node_alone_are_compared_with_nothing() -> None:
+    alike = [ask(node, "total", 5) for node in ("node-1", "node-2")]
+    alone = [LEDGER, ask("node-2", "ledger", []), ask("node-1", "keys", 3)]
+    history = run([op("charge", "k", "ok", 0), op("charge", "k", "ok", 0, node="node-2")])
+    sound = converged()(replace(history, ops=[*history.ops, *alike, *alone]))
+    assert sound.valid
+    assert "All 2 nodes answered the same for all 1 keys" in sound.summary
+    assert sound.ops == 2
+    unlike = [alike[0], ask("node-2", "total", 4)]
+    differing = converged()(replace(history, ops=[*history.ops, *unlike, *alone]))
+    assert differing.anomaly == "diverged"
+    assert differing.summary == "The answer to total: the nodes still differ in their last answers."
+
+
+@pytest.mark.parametrize("finals", [[LEDGER], [LEDGER, ask("node-2", "ledger", [])]])
+def test_only_reads_of_some_nodes_are_unknown(finals: list[Op]) -> None:
+    worked = [op("charge", "k", "ok", 0, node=node) for node in ("node-1", "node-2")]
+    verdict = converged()(run([*worked, *finals]))
+    assert verdict.result == "unknown"
+    assert "no final read was asked of all nodes" in verdict.summary
+
+
+def test_answers_to_different_operations_are_not_compared() -> None:
+    reads = [ask(n, f, v, "k") for n in ("node-1", "node-2") for f, v in (("size", 1), ("sum", 9))]
+    assert converged()(run(reads)).valid
 
 
 def test_no_final_reads_is_unknown() -> None:

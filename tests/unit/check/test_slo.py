@@ -85,7 +85,40 @@ def test_too_little_is_unknown() -> None:
     few = slo("feed", p99=1)(run(load=feed(count=19)))
     assert few.result == "unknown"
     assert "19 requests were made, 20 are needed" in few.summary
+    assert "a longer duration= or a higher rate" in few.summary
+    early = slo("feed", p99=1, phase="before")(run(load=feed(count=19), phases=phases(1, 1, 1)))
+    assert "a longer before=" in early.summary
     assert slo("feed", p99=1, phase="during")(run(load=feed())).result == "unknown"
+
+
+def test_a_route_that_is_not_there_is_told_with_those_that_are() -> None:
+    ops = [op("quote", "k", "ok", 1), op("effects", None, "ok", 9, final=True)]
+    verdict = slo("quot", p99=1)(run(ops, load=feed()))
+    assert (verdict.result, verdict.summary) == (
+        "unknown",
+        "Nothing was tested: there are no requests of quot (load: feed; workload: quote).",
+    )
+    assert "(nor any others)" in slo("quot", p99=1)(History(())).summary
+
+
+@pytest.mark.parametrize(
+    ("failed", "bounds", "said"),
+    [(1, {}, False), (2, {}, True), (2, {"errors": 0.5}, False), (100, {}, False)],
+)
+def test_many_errors_that_nobody_bounded_are_told(
+    failed: int, bounds: dict[str, float], said: bool
+) -> None:
+    verdict = slo("feed", p99=1, **bounds)(run(load=feed(count=100, failed=failed)))
+    assert ("(errors are not bounded)" in verdict.summary) == said
+
+
+def test_where_nothing_was_asked_no_errors_are_told() -> None:
+    verdict = slo("feed", p99=1)(run(load=feed(at=1), phases=phases(1, 1, 1)))
+    before, during = verdict.evidence.splitlines()[1:3]
+    assert before.split() == ["before", "0", "-", "-", "-", "-"]
+    assert during.split()[-1] == "0.00%"
+    assert verdict.data["phases"]["before"]["errors"] is None
+    assert verdict.data["phases"]["during"]["errors"] == 0
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from harness.record.events import read_events, write_events
 from harness.record.journal import Event
 from harness.record.spans import FaultSpans
 from harness.target import Target
+from harness.timeline import TargetEvent
 
 
 def told(time: int, id: str, step: str, **data: Any) -> Event:
@@ -92,6 +95,70 @@ def test_events_of_all_logs_are_in_order_on_the_runs_clock(tmp_path: Path) -> No
         "event": "breaker",
         "x": 1,
     }
+
+
+def test_data_cannot_overwrite_what_the_harness_says(tmp_path: Path) -> None:
+    data = {"node": "nobody", "time": "never", "event": "none", "x": 1}
+    write_events(tmp_path / "events.jsonl", [TargetEvent(5, "node-1", "breaker", data)])
+    assert json.loads((tmp_path / "events.jsonl").read_text()) == {
+        "time": 5,
+        "node": "node-1",
+        "event": "breaker",
+        "x": 1,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Returns(Mute):
+    """Takes each line for what `event` returns."""
+
+    def event(self, line: str) -> Any:
+        return eval(line, {"inf": math.inf, "now": time.monotonic, "today": time.time})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "5",
+        "'x'",
+        "[1, 'x', {}]",
+        "(1, 'x')",
+        "('1', 'x', {})",
+        "(True, 'x', {})",
+        "(inf, 'x', {})",
+        "(1, 2, {})",
+        "(1, 'x', None)",
+        "(1, 'x', [1])",
+        "(1, 'x', {1: 2})",
+    ],
+)
+def test_what_is_no_event_is_refused_with_log_and_line(wrong: str, tmp_path: Path) -> None:
+    (tmp_path / "node-1.log").write_text(f"None\n{wrong}\n")
+    with pytest.raises(UsageError, match=r"Returns\.event\(\) on node-1\.log:2 returned"):
+        read_events(Returns(), tmp_path, ["node-1"], 0)
+
+
+@pytest.mark.parametrize(
+    ("moment", "good"),
+    [
+        ("now()", True),
+        ("now() - 50", True),
+        ("now() - 62", False),
+        ("now() + 0.5", True),
+        ("now() + 5", False),
+        ("0.25", False),
+        ("today()", False),
+    ],
+)
+def test_moments_must_be_of_this_run(moment: str, good: bool, tmp_path: Path) -> None:
+    (tmp_path / "node-1.log").write_text(f"({moment}, 'breaker', {{}})\n")
+    start_ns = time.monotonic_ns()
+    if good:
+        assert len(read_events(Returns(), tmp_path, ["node-1"], start_ns)) == 1
+        return
+    with pytest.raises(UsageError, match="not in this run") as raised:
+        read_events(Returns(), tmp_path, ["node-1"], start_ns)
+    assert "CLOCK_MONOTONIC" in str(raised.value)
 
 
 def test_a_target_without_events_has_its_logs_left_alone(tmp_path: Path) -> None:

@@ -226,6 +226,65 @@ def test_a_wrong_signature_in_a_client_is_a_programming_error(tmp_path: Path) ->
     assert isinstance(raised.value.exceptions[0], UsageError)
 
 
+def raised_by(drive: Drive, recorder: Recorder) -> str:
+    """The message that ends the run."""
+    with pytest.raises(ExceptionGroup) as raised:
+        run_until(drive, recorder, 10**9)
+    error = raised.value.exceptions[0]
+    assert isinstance(error, UsageError)
+    return str(error)
+
+
+def test_a_method_that_the_client_does_not_have_is_named_with_those_it_has(tmp_path: Path) -> None:
+    class ShopClient(Client):
+        prices: ClassVar[dict[str, int]] = {}
+
+        async def catalog(self) -> None: ...
+
+        def quote(self, key: str) -> None: ...
+
+    drive, recorder = drive_of(ShopClient, tmp_path, requests=once(Request("catalogue")), clients=1)
+    assert "ShopClient has no method catalogue; it has catalog, quote." in raised_by(
+        drive, recorder
+    )
+
+
+def test_an_attribute_missing_in_a_method_of_the_client_is_no_missing_method(
+    tmp_path: Path,
+) -> None:
+    class Wrong(Client):
+        async def read(self, key: str) -> None:
+            self.target.read(key)  # type: ignore[attr-defined]
+
+    drive, recorder = drive_of(Wrong, tmp_path, requests=once(), clients=1)
+    assert "programming error" in raised_by(drive, recorder)
+
+
+def five(rng: Any, number: int, observed: Any) -> Any:
+    yield from [Request("read", "k")] * 5
+
+
+def failing(rng: Any, number: int, observed: Any) -> Any:
+    yield Request("read", "k")
+    raise ValueError("no more ideas")
+
+
+@pytest.mark.parametrize(
+    ("requests", "said"),
+    [
+        (five, "The requests of client 0 of workload test ended after 5."),
+        (failing, "ValueError: no more ideas"),
+        (lambda rng, number, observed: None, "'NoneType' object is not iterable"),
+        (lambda rng, number, observed: ["read"], "hold 'read', which is no Request"),
+    ],
+)
+def test_wrong_requests_end_the_run_with_a_message(
+    requests: Any, said: str, tmp_path: Path
+) -> None:
+    drive, recorder = drive_of(Scripted, tmp_path, requests=requests, clients=1)
+    assert said in raised_by(drive, recorder)
+
+
 def test_the_same_kind_of_error_inside_a_library_is_not_the_clients_fault(tmp_path: Path) -> None:
     class Fine(Client):
         async def read(self, key: str) -> None:
@@ -368,3 +427,28 @@ def test_a_final_read_of_a_dependency_is_asked_there_alone_and_its_answer_is_its
         ("total", "node-1", "the same on all nodes"),
         ("total", "node-2", "the same on all nodes"),
     ]
+
+
+def test_what_is_not_answered_in_the_end_is_told_with_its_reason(tmp_path: Path) -> None:
+    class Deaf(Client):
+        async def read(self, key: str) -> int:
+            raise OSError("no route to it")
+
+    drive, recorder = drive_of(
+        Deaf,
+        tmp_path,
+        requests=once(),
+        final=[Request("read", "k"), Request("read", "l")],
+        clients=1,
+    )
+
+    async def read() -> list[str]:
+        try:
+            return await drive.final_reads(bound_s=0.05)
+        finally:
+            await drive.close()
+
+    assert asyncio.run(read()) == [
+        "node-1 did not answer read (unavailable: OSError: no route to it)"
+    ]
+    recorder.close()

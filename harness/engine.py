@@ -13,7 +13,7 @@ import contextlib
 import platform
 import time
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
@@ -35,6 +35,7 @@ from harness.record.recorder import Recorder
 from harness.record.spans import FaultSpans
 from harness.runtime import NodeExit, resources
 from harness.runtime.process import ProcessRuntime
+from harness.steady import Kept, kept
 from harness.timeline import TargetEvent, Timeline
 from harness.version import harness_version
 
@@ -177,6 +178,18 @@ class Run:
                 await closing.close(keep=keep)
                 self.enter(None)
                 self._keep_events()
+
+    @property
+    def steadiness(self) -> dict[str, dict[str, Kept]]:
+        """How each probe fared in each phase; nothing if there are none."""
+        if self._course is None:
+            return {}
+        return kept(self._course.watch.measurements, self._phases)
+
+    @property
+    def recovered_s(self) -> float | None:
+        """How long after the healing the steady state was met; None if it was not, or not yet."""
+        return self._course.recovered_s if self._course is not None else None
 
     # Judging
 
@@ -331,7 +344,7 @@ class Run:
             last_ops, last = done, now
 
     def _write_identity(self) -> None:
-        target, course = self.experiment.target, self._course
+        target = self.experiment.target
         self.folder.write_identity(
             {
                 "experiment": self.plan.experiment,
@@ -347,7 +360,11 @@ class Run:
                 "nodes": list(self.plan.nodes),
                 "phases": [[p.name, p.start, p.end] for p in self._phases],
                 "bites": [bite.to_json() for bite in self.bites],
-                "recovered_s": course.recovered_s if course is not None else None,
+                "recovered_s": self.recovered_s,
+                "steady_state": {
+                    probe: {phase: asdict(one) for phase, one in phases.items()}
+                    for probe, phases in self.steadiness.items()
+                },
                 "load": self._load_figures(),
                 "mutant": target.mutant,
                 "kept": self.kept,

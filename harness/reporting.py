@@ -39,7 +39,7 @@ def story(live: Run) -> str:
         lines += ["", f"{live.outcome}: {live.reason}"]
     if lines:
         lines.append("")
-    lines += load_lines(live)
+    lines += steady_lines(live) + load_lines(live)
     told = bites(live.folder.journal, live.recorder.ops)
     if told:
         lines += ["Faults:", *(f"  {bite}" for bite in told)]
@@ -62,10 +62,24 @@ def summary(live: Run) -> str:
     )
     if idle:
         text += f", of which {', '.join(idle)} did not bite"
-    text += "".join(f"\n{line}" for line in load_lines(live))
+    text += "".join(f"\n{line}" for line in steady_lines(live) + load_lines(live))
     if live.kept:
         text += f"; cluster kept up at {live.kept_at}, `harness cleanup` ends it"
     return text
+
+
+def steady_lines(live: Run) -> list[str]:
+    """How far the faults took the target out of its steady state, and how fast it came back."""
+    told = []
+    for probe, phases in live.steadiness.items():
+        during = phases.get("during")
+        if during is not None and during.within < 1:
+            span = "" if during.most is None else f", from {during.least:.3g} to {during.most:.3g}"
+            told.append(f"{probe} out of bounds {1 - during.within:.0%} of the time{span}")
+    if not live.steadiness:
+        return []
+    regained = "" if live.recovered_s is None else f"; steady again {live.recovered_s:.1f} s later"
+    return [f"Steady state under faults: {', '.join(told) or 'kept'}{regained}"]
 
 
 def load_lines(live: Run) -> list[str]:

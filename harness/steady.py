@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
 from harness.errors import AbortedError, UsageError, origin
+from harness.history import Phase
 from harness.probes import Look, Probe, StopAfter, StopWhen
 from harness.timeline import Measurement
 
@@ -17,6 +19,41 @@ INTERVAL_S = 0.2
 """How often everything is measured."""
 
 MEASURE_TIMEOUT_S = 1.0
+
+STOPPING = "stop: "
+"""Begins the names of measurements that are for stop conditions alone."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a probe measured in one phase: how often, the extremes (None if there was never anything
+    to measure), and the share of measurements within its tolerance."""
+
+    count: int
+    least: float | None
+    most: float | None
+    within: float
+
+
+def kept(
+    measurements: Sequence[Measurement], phases: Sequence[Phase]
+) -> dict[str, dict[str, Kept]]:
+    """Of each probe of the steady state in each phase. O(measurements × phases)."""
+    found: dict[str, dict[str, Kept]] = {}
+    for phase in phases:
+        by_probe: dict[str, list[Measurement]] = {}
+        for one in measurements:
+            if phase.start <= one.time < phase.end and not one.probe.startswith(STOPPING):
+                by_probe.setdefault(one.probe, []).append(one)
+        for probe, several in by_probe.items():
+            values = [one.value for one in several if one.value is not None]
+            found.setdefault(probe, {})[phase.name] = Kept(
+                len(several),
+                min(values, default=None),
+                max(values, default=None),
+                round(sum(one.within for one in several) / len(several), 4),
+            )
+    return found
 
 
 class Watch:
@@ -39,13 +76,19 @@ class Watch:
         self._look = look
         self._now = now
         self._path = path
-        self._steady = {probe.name: probe for probe in steady_state}
+        self._steady = steady_state
         self._limits = [one for one in stop if isinstance(one, StopAfter)]
         self._bounds = [one for one in stop if isinstance(one, StopWhen)]
         self._asked_to_stop = asked_to_stop
         probes = [*steady_state, *(one.probe for one in self._bounds)]
-        # One that is both in the hypothesis and in a stop condition is measured once.
-        self._probes = list({(probe.name, probe.tolerance): probe for probe in probes}.values())
+        # One that is both in the hypothesis and in a stop condition is measured once. Other bounds
+        # of a stop condition go by another name: they say nothing about the hypothesis.
+        self._probes = {_id(probe): probe for probe in probes}
+        hypothesis = {_id(probe) for probe in steady_state}
+        self._names = {
+            id: probe.name if id in hypothesis else f"{STOPPING}{probe.name}"
+            for id, probe in self._probes.items()
+        }
         self._out_since: dict[int, int] = {}
         self._turn = asyncio.Condition()
         self._latest: dict[str, Measurement] = {}
@@ -84,16 +127,16 @@ class Watch:
 
     def _wrong(self, since: int) -> list[str]:
         wrong = []
-        for name, probe in self._steady.items():
+        for probe in self._steady:
             latest = self._latest.get(_id(probe))
             if latest is None or latest.time < since:
-                wrong.append(f"{name} was not measured")
+                wrong.append(f"{probe.name} was not measured")
             elif not latest.within:
-                wrong.append(f"{name} {_told(latest)} ({probe.tolerance} is demanded)")
+                wrong.append(f"{probe.name} {_told(latest)} ({probe.tolerance} is demanded)")
         return wrong
 
     async def _measure_all(self) -> None:
-        found = await asyncio.gather(*(self._measure(probe) for probe in self._probes))
+        found = await asyncio.gather(*(self._measure(probe) for probe in self._probes.values()))
         lines = b"".join(
             orjson.dumps(_line(one), option=orjson.OPT_APPEND_NEWLINE) for one in found
         )
@@ -101,12 +144,13 @@ class Watch:
             file.write(lines)
         self.measurements += found
         async with self._turn:
-            self._latest = {_id(p): one for p, one in zip(self._probes, found, strict=True)}
+            self._latest = dict(zip(self._probes, found, strict=True))
             self._turn.notify_all()
         for number, condition in enumerate(self._bounds):
             self._act_on(number, condition, self._latest[_id(condition.probe)])
 
     async def _measure(self, probe: Probe) -> Measurement:
+        name = self._names[_id(probe)]
         # The moment before: what is measured may be older than the answer, never newer.
         time = self._now()
         try:
@@ -125,11 +169,11 @@ class Watch:
                     why=f"{type(error).__name__}: {error} ({file}:{line})",
                     do="Correct its function.",
                 ) from error
-            return Measurement(time, probe.name, None, False, f"{type(error).__name__}: {error}")
+            return Measurement(time, name, None, False, f"{type(error).__name__}: {error}")
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".removesuffix(": ")
-            return Measurement(time, probe.name, None, False, reason)
-        return Measurement(time, probe.name, value, probe.within(value))
+            return Measurement(time, name, None, False, reason)
+        return Measurement(time, name, value, probe.within(value))
 
     def _act_on(self, number: int, condition: StopWhen, latest: Measurement) -> None:
         # Nothing to measure is no reason to stop: a pause of the workload would end the run.

@@ -14,9 +14,10 @@ import pytest
 
 from harness import milliseconds, probe, probes, seconds, stop_after, stop_when
 from harness.errors import AbortedError, UsageError
-from harness.history import MISMATCH, Op
+from harness.history import MISMATCH, Op, Phase
 from harness.probes import Look, Probe
-from harness.steady import Watch
+from harness.steady import Kept, Watch, kept
+from harness.timeline import Measurement
 
 BEGUN = time.monotonic_ns()
 
@@ -206,3 +207,32 @@ def test_what_cannot_be_meant_is_refused() -> None:
         stop_when("x")  # type: ignore[arg-type]
     assert probe("ok", lambda _: True).tolerance == "at least 1"
     assert probe("x", lambda _: 1, at_least=1, at_most=3).tolerance == "at least 1 and at most 3"
+
+
+def test_what_a_probe_met_in_each_phase() -> None:
+    phases = [Phase("before", 0, 10), Phase("during", 10, 30)]
+    measurements = [
+        Measurement(5, "rate", 0.0, True),
+        Measurement(12, "rate", 0.8, False),
+        Measurement(20, "rate", None, False, "gone"),
+        Measurement(25, "rate", 0.01, True),
+        Measurement(31, "rate", 0.9, False),
+        Measurement(6, "stop: rate", 0.9, False),
+    ]
+    found = kept(measurements, phases)
+    assert found["rate"]["before"] == Kept(1, 0.0, 0.0, 1.0)
+    assert found["rate"]["during"] == Kept(3, 0.01, 0.8, 0.3333)
+    assert list(found) == ["rate"]
+    assert kept([], phases) == {}
+
+
+def test_a_probe_with_two_tolerances_is_two(tmp_path: Path) -> None:
+    given = Given(2)
+    wide = probe("given", given.measure, at_most=9)
+
+    async def work(watch: Watch) -> set[tuple[str, bool]]:
+        await watch.steady_since(now(), 0.5)
+        return {(one.probe, one.within) for one in watch.measurements}
+
+    found = watched(tmp_path, work, given.probe, stop=[stop_when(wide)])
+    assert found == {("given", False), ("stop: given", True)}

@@ -121,8 +121,12 @@ def targets(arguments: argparse.Namespace) -> int:
         print("There is no package `targets` with any target in this directory.")
     for name, kind in known.items():
         ports = ", ".join(f"{port} {number}" for port, number in kind.ports.items())
-        needs = ", ".join(part.name for part in kind.parts) or "nothing"
-        print(f"{name}  ports: {ports}; roles: {', '.join(kind.roles) or 'none'}; needs {needs}")
+        told = [f"ports: {ports}"]
+        told += [f"roles: {', '.join(kind.roles)}"] if kind.roles else []
+        told += [f"dependencies: {', '.join(kind.dependencies)}"] if kind.dependencies else []
+        told += [f"needs {', '.join(part.name for part in kind.parts)}"] if kind.parts else []
+        told += [f"mutants: {len(kind.mutants)}"] if kind.mutants else []
+        print(f"{name}  {'; '.join(told)}")
     return DONE
 
 

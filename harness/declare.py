@@ -38,6 +38,7 @@ class Experiment:
     steady_state: Sequence[Probe] = ()
     stop: Sequence[StopWhen | StopAfter] = ()
     catches: Mapping[str, str] = field(default_factory=dict)
+    may_catch: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.target, Target):
@@ -89,10 +90,10 @@ class Experiment:
                     do="Give stop_when(probe, lasting=seconds(3)) or stop_after(minutes(5)).",
                 )
         self.before_s  # noqa: B018  refuses what is no duration
-        for mutant in self.catches:
+        for mutant in (*self.catches, *self.may_catch):
             if mutant not in self.target.mutants:
                 raise UsageError(
-                    f"@experiment: catches names {mutant!r}, which is no mutant of "
+                    f"@experiment: catches or may_catch names {mutant!r}, which is no mutant of "
                     f"{self.target.name}.",
                     do=f"Its mutants: {', '.join(self.target.mutants) or 'none'}.",
                 )
@@ -137,6 +138,7 @@ def experiment(
     steady_state: Sequence[Probe] = (),
     stop: Sequence[StopWhen | StopAfter] = (),
     catches: Mapping[str, str] | None = None,
+    may_catch: Mapping[str, str] | None = None,
 ) -> Callable[[Function], Function]:
     """Declare a test function to be an experiment.
 
@@ -152,6 +154,7 @@ def experiment(
     `recovery`, after the healing. The first of the `stop` conditions that is met aborts the run.
     `catches` names the target's mutants that this experiment must catch, and the check that must
     find each (the beginning of its name; or the outcome `unsteady`): `harness mutants` proves it.
+    `may_catch` names those that it need not find, and the check that finds them if it does.
 
     A test that takes `cluster`, `nemesis` or `client` instead goes step by step on the started
     cluster; `client` names the client class if there is no workload.
@@ -170,6 +173,7 @@ def experiment(
         steady_state=tuple(steady_state),
         stop=tuple(stop),
         catches=dict(catches or {}),
+        may_catch=dict(may_catch or {}),
     )
 
     def mark(function: Function) -> Function:

@@ -3,8 +3,9 @@
 `harness mutants TARGET` carries out every experiment on the sound target and on each of its
 mutants. The sound one must pass. A mutant must be found by each experiment that names it in
 `catches`, and by the check named there. Another experiment may find it as well, but only with a
-check that some experiment names for it: anything else is a surprise, for it shows that a mutant
-breaks something it should not, or that an experiment fails for no good reason.
+check that some experiment names for it in `catches`, or it itself in `may_catch`: anything else is
+a surprise, for it shows that a mutant breaks something it should not, or that an experiment fails
+for no good reason.
 """
 
 from __future__ import annotations
@@ -133,8 +134,10 @@ def carry_out(
             name = identity["experiment"]
             left[name] -= 1
             outcome = str(identity["outcome"] or "broken")
-            expected = named[name].experiment.catches.get(mutant)
-            judgement = judge(outcome, checks, expected, catchers.get(mutant, frozenset()))
+            experiment = named[name].experiment
+            expected = experiment.catches.get(mutant)
+            allowed = catchers.get(mutant, frozenset()) | {experiment.may_catch.get(mutant, "")}
+            judgement = judge(outcome, checks, expected, allowed)
             found = Found(
                 experiment=name,
                 mutant=mutant,

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 from harness.errors import MissingPartError
-from harness.parts.program import program_path, run_program
+from harness.parts.program import Answer, program_path, run_program
 
 VERSION_TIMEOUT_S = 10.0
 """How long a program may take to say its version. It takes milliseconds; a loaded machine more."""
+
+_said: dict[tuple[Path, tuple[str, ...], int, int, int], Answer] = {}
 
 Place: TypeAlias = tuple[Path, str]
 """A program that may be there, and where that is in words."""
@@ -95,7 +97,8 @@ class Missing:
 def find(part: Part) -> Found:
     """The first program that will do for `part`. Raises `MissingPartError` if there is none.
 
-    Runs each program tried once, for its version: milliseconds, `VERSION_TIMEOUT_S` at worst.
+    Runs each program tried once in a process, for its version: milliseconds, `VERSION_TIMEOUT_S`
+    at worst.
     """
     answer = look_for(part)
     if isinstance(answer, Missing):
@@ -121,7 +124,7 @@ def examine(part: Part, path: Path, where: str) -> Found | Refusal:
         return Refusal(path, where, "is not there.")
     if not os.access(path, os.X_OK):
         return Refusal(path, where, "may not be executed.")
-    answer = run_program([str(path), *part.version_args], timeout_s=VERSION_TIMEOUT_S)
+    answer = _version_answer(path, tuple(part.version_args))
     asked = " ".join(part.version_args)
     if answer.problem:
         return Refusal(path, where, f"did not answer to {asked}: it {answer.problem}.")
@@ -134,6 +137,19 @@ def examine(part: Part, path: Path, where: str) -> Found | Refusal:
         reason = f"is too old: version {version}, and {part.minimum} is needed."
         return Refusal(path, where, reason, version)
     return Found(path, version, where)
+
+
+def _version_answer(path: Path, args: tuple[str, ...]) -> Answer:
+    """What the program says of its version. Asked once in a process for each file as it is: a run
+    needs its parts several times over, and some programs take a tenth of a second to say it."""
+    now = path.stat()
+    asked = (path, args, now.st_ino, now.st_size, now.st_mtime_ns)
+    if asked not in _said:
+        answer = run_program([str(path), *args], timeout_s=VERSION_TIMEOUT_S)
+        if answer.problem:
+            return answer  # it may do better the next time
+        _said[asked] = answer
+    return _said[asked]
 
 
 def _places(part: Part) -> Iterator[Place]:

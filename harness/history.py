@@ -94,6 +94,11 @@ class Op:
     error: str | None = None
     final: bool = False
 
+    @property
+    def answered(self) -> bool:
+        """Whether the system gave a definite answer: it did it, or refused for what it held."""
+        return self.outcome == "ok" or (self.outcome == "fail" and self.error == MISMATCH)
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:

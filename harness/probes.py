@@ -19,7 +19,7 @@ from typing import Any
 from harness.check.windows import percentile
 from harness.cluster import Cluster
 from harness.errors import UsageError
-from harness.history import MISMATCH, Op
+from harness.history import Op
 from harness.record.recorder import Recorder
 from harness.units import Duration, seconds, to_seconds
 
@@ -141,7 +141,7 @@ def error_rate(*, at_most: float, over: Duration = seconds(1)) -> Probe:
 
     def measure(look: Look) -> float | None:
         ops = look.ops(over_s)
-        lost = sum(op.outcome != "ok" and op.error != MISMATCH for op in ops)
+        lost = sum(not op.answered for op in ops)
         return lost / len(ops) if ops else None
 
     return probe("error_rate", measure, at_most=at_most)

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from harness.check.verdict import Verdict
 from harness.errors import UsageError
-from harness.history import MISMATCH, History, Op
+from harness.history import History, Op
 
 ANOMALY = "unavailable"
 
@@ -43,7 +43,7 @@ class Available:
             where = f"in the phase {self.phase!r}"
         if not ops:
             return Verdict(self.name, "unknown", f"Nothing was tested: there is no op {where}.")
-        answered = [op for op in ops if _answered(op)]
+        answered = [op for op in ops if op.answered]
         fraction = len(answered) / len(ops)
         gap_from, gap_to = _longest_gap(answered, first, last)
         valid = fraction >= self.at_least
@@ -83,10 +83,6 @@ def available(*, at_least: float = 0.6, phase: str | None = None) -> Available:
     return Available(float(at_least), phase)
 
 
-def _answered(op: Op) -> bool:
-    return op.outcome == "ok" or (op.outcome == "fail" and op.error == MISMATCH)
-
-
 def _bounds(ops: Sequence[Op]) -> tuple[int, int]:
     if not ops:
         return 0, 0
@@ -104,7 +100,7 @@ def _by_node(ops: Sequence[Op]) -> dict[str, dict[str, int]]:
     for op in ops:
         if op.node is not None:
             nodes[op.node]["ops"] += 1
-            nodes[op.node]["answered"] += _answered(op)
+            nodes[op.node]["answered"] += op.answered
     return {name: nodes[name] for name in sorted(nodes)}
 
 

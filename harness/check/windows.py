@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from harness.check._text import listed
-from harness.history import MISMATCH, History, Op
+from harness.history import History, Op
 from harness.timeline import FaultSpan
 
 Source: TypeAlias = Literal["load", "workload"]
@@ -184,8 +184,7 @@ def not_hitting(history: History, node: str) -> str:
 
 
 def _latency_s(op: Op) -> float | None:
-    answered = op.outcome == "ok" or (op.outcome == "fail" and op.error == MISMATCH)
-    return (op.end - op.start) / 1e9 if answered and op.end is not None else None
+    return (op.end - op.start) / 1e9 if op.answered and op.end is not None else None
 
 
 def _ms(seconds: float | None) -> float | None:

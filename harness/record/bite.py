@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.history import MISMATCH, Op
+from harness.history import Op
 from harness.record.journal import read_journal
 
 NOTICED = 0.01
@@ -83,7 +83,7 @@ def bites(journal: Path, ops: Sequence[Op]) -> list[Bite]:
     landed = {id: fault for id, fault in faults.items() if "injected" in fault}
     first = min((_begun(fault) for fault in landed.values()), default=0)
     before = [op for op in ops if op.end is not None and op.end < first]
-    usual = sum(map(_unanswered, before)) / len(before) if before else 0.0
+    usual = sum(not op.answered for op in before) / len(before) if before else 0.0
     return [
         _bite(id, fault, fault["injected"], fault.get("healing", end), ops, usual)
         for id, fault in landed.items()
@@ -96,10 +96,6 @@ def _begun(fault: dict[str, Any]) -> int:
     injected: int = fault["injected"]
     undo: int = fault.get("undo", injected)
     return max(undo, injected - REACH_NS)
-
-
-def _unanswered(op: Op) -> bool:
-    return op.outcome != "ok" and op.error != MISMATCH
 
 
 def _bite(
@@ -121,6 +117,6 @@ def _bite(
         in_flight=fault.get("in_flight", 0),
         connections=fault.get("connections"),
         ops=len(met),
-        disturbed=sum(map(_unanswered, met)),
+        disturbed=sum(not op.answered for op in met),
         usual=usual,
     )

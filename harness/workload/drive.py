@@ -286,7 +286,7 @@ class Drive:
                 await asyncio.sleep(0)
             request = next(requests)
             op = await session.call(request)
-            if op.outcome == "ok" or op.error == MISMATCH:
+            if op.answered:
                 self._answered[session.endpoint.node] = op.start
             if op.outcome == "ok":
                 value = op.result

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.errors import BrokenError, HarnessError, UsageError, origin
+from harness.errors import PROGRAMMING, BrokenError, HarnessError, UsageError, with_place
 from harness.network import Link, Network, mesh, sockets
 from harness.parts import toxiproxy_binary
 from harness.runtime import NodeSpec, Runtime
@@ -335,7 +335,7 @@ class Cluster:
                 return bool(await target.ready(node))
             except (OSError, TimeoutError, HarnessError):
                 return False
-            except (AttributeError, NameError, TypeError) as error:
+            except PROGRAMMING as error:
                 raise target_bug(target, "ready", error) from error
             except Exception:
                 # A server that is coming up may answer with anything.
@@ -377,9 +377,8 @@ def _ask(target: Target, method: str, call: Callable[[], T]) -> T:
 
 def target_bug(target: Target, method: str, error: Exception) -> UsageError:
     """The error for a target whose own code failed, with the line where it did."""
-    file, line = origin(error)
     return UsageError(
         f"Target {type(target).__name__} failed in {method}().",
-        why=f"{type(error).__name__}: {error} ({file}:{line})",
+        why=with_place(error),
         do="Correct the target.",
     )

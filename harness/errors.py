@@ -73,3 +73,15 @@ def origin(error: BaseException) -> tuple[str, int]:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return (trace.tb_frame.f_code.co_filename, trace.tb_lineno) if trace else ("", 0)
+
+
+PROGRAMMING = (AttributeError, NameError, TypeError)
+"""Errors of whoever wrote the code, if they were raised in a file of theirs. The same raised inside
+a library are not: libraries stumble over what faults do to them."""
+
+
+def with_place(error: BaseException) -> str:
+    """`TypeError: what it says (file:line)`: for whoever has to correct it."""
+    file, line = origin(error)
+    said = f"{type(error).__name__}: {error}".removesuffix(": ")
+    return f"{said} ({file}:{line})"

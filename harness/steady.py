@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 
-from harness.errors import AbortedError, UsageError, origin
+from harness.errors import PROGRAMMING, AbortedError, UsageError, origin, with_place
 from harness.history import Phase
 from harness.probes import Look, Probe, StopAfter, StopWhen
 from harness.timeline import Measurement
@@ -160,17 +160,15 @@ class Watch:
                 else:
                     answer = await asyncio.to_thread(probe.measure, self._look)
             value = None if answer is None else float(answer)
-        except (AttributeError, NameError, TypeError) as error:
-            file, line = origin(error)
+        except Exception as error:
             code = getattr(inspect.unwrap(probe.measure), "__code__", None)
-            if code is not None and file == code.co_filename:
+            own = code is not None and origin(error)[0] == code.co_filename
+            if own and isinstance(error, PROGRAMMING):
                 raise UsageError(
                     f"The probe {probe.name} failed.",
-                    why=f"{type(error).__name__}: {error} ({file}:{line})",
+                    why=with_place(error),
                     do="Correct its function.",
                 ) from error
-            return Measurement(time, name, None, False, f"{type(error).__name__}: {error}")
-        except Exception as error:
             reason = f"{type(error).__name__}: {error}".removesuffix(": ")
             return Measurement(time, name, None, False, reason)
         return Measurement(time, name, value, probe.within(value))

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from harness.errors import UsageError, origin
+from harness.errors import UsageError, with_place
 from harness.target import Target
 from harness.timeline import TargetEvent
 
@@ -45,7 +45,7 @@ def read_events(
                     kind = type(target).__name__
                     raise UsageError(
                         f"Target {kind} failed in {where}.",
-                        why="{}: {} ({}:{})".format(type(error).__name__, error, *origin(error)),
+                        why=with_place(error),
                         do="Return None for lines that say nothing.",
                     ) from error
                 if told is not None:

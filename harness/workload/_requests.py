@@ -6,7 +6,7 @@ import itertools
 import random
 from collections.abc import Iterator
 
-from harness.errors import UsageError, origin
+from harness.errors import UsageError, with_place
 from harness.workload.workload import Observed, Request, Workload
 
 
@@ -37,6 +37,6 @@ def endless(
     except Exception as error:
         raise UsageError(
             f"{whose} failed.",
-            why="{}: {} ({}:{})".format(type(error).__name__, error, *origin(error)),
+            why=with_place(error),
             do="`requests(random, client, observed)` must yield Requests, for ever.",
         ) from error

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import seeds
-from harness.errors import UsageError, origin
+from harness.errors import PROGRAMMING, UsageError, origin, with_place
 from harness.history import MISMATCH, Op
 from harness.record.recorder import FLUSH_INTERVAL_S, Recorder
 from harness.target import Target
@@ -322,23 +322,21 @@ def _reason(error: BaseException) -> str:
 
 
 def _is_bug(error: Exception, kind: type[Client]) -> bool:
-    """Whether the client itself is wrong. The same kinds of error raised inside a library are not
-    taken for one: libraries stumble over connections that are cut at a bad moment."""
-    if not isinstance(error, (AttributeError, NameError, TypeError)):
+    """Whether the client itself is wrong."""
+    if not isinstance(error, PROGRAMMING):
         return False
     return origin(error)[0] in (inspect.getfile(kind), __file__)
 
 
 def _client_bug(kind: type[Client], f: str, error: Exception) -> UsageError:
-    file, line = origin(error)
-    if isinstance(error, AttributeError) and error.name == f and file == __file__:
+    if isinstance(error, AttributeError) and error.name == f and origin(error)[0] == __file__:
         return UsageError(
             f"{kind.__name__} has no method {f}; it has {', '.join(_methods(kind)) or 'none'}.",
             do=f"Define `async def {f}(self, …)`, or correct the Request that names it.",
         )
     return UsageError(
         f"Client {kind.__name__} failed in {f!r} with a programming error.",
-        why=f"{_reason(error)} ({file}:{line})",
+        why=with_place(error),
         do="Correct the client; errors of the system under test are other exceptions.",
     )
 

@@ -63,10 +63,8 @@ def check(arguments: argparse.Namespace) -> int:
         print(_json(verdict.to_json()))
     else:
         print(f"{verdict.check}: {verdict.result}. {verdict.summary}")
-        # The first line of the evidence may be the summary again.
-        for line in verdict.evidence.splitlines():
-            if line != verdict.summary:
-                print(line)
+        for line in verdict.evidence_lines:
+            print(line)
     return {"valid": DONE, "invalid": INVALID, "unknown": UNKNOWN}[verdict.result]
 
 

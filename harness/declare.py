@@ -51,20 +51,8 @@ class Experiment:
                 f"@experiment: workload={self.workload!r} is no workload.",
                 do="Give what registers(MyClient) returns, or a Workload.",
             )
-        for request in self.workload.final if self.workload is not None else ():
-            if request.at is not None and request.at not in self.target.all_names:
-                raise UsageError(
-                    f"@experiment: the final read {request.f} is asked of {request.at!r}, which is "
-                    f"no node and no dependency of {self.target.name}.",
-                    do=f"There are {', '.join(self.target.all_names)}.",
-                )
-            client = self.workload.client if self.workload is not None else None
-            if not callable(getattr(client, request.f, None)):
-                raise UsageError(
-                    f"@experiment: the final read {request.f} is no method of "
-                    f"{client.__name__ if client else None}.",
-                    do="Define it there, and name it in its `reads`.",
-                )
+        if self.workload is not None:
+            _require_answerable(self.workload, self.target)
         for fault in self.faults:
             if not hasattr(fault, "occurrences"):
                 raise UsageError(
@@ -123,6 +111,23 @@ class Experiment:
         if self.client is not None:
             return self.client
         return self.workload.client if self.workload is not None else None
+
+
+def _require_answerable(workload: Workload, target: Target) -> None:
+    """Final reads must be methods of the client, and be asked of what there is."""
+    for request in workload.final:
+        if request.at is not None and request.at not in target.all_names:
+            raise UsageError(
+                f"@experiment: the final read {request.f} is asked of {request.at!r}, which is "
+                f"no node and no dependency of {target.name}.",
+                do=f"There are {', '.join(target.all_names)}.",
+            )
+        if not callable(getattr(workload.client, request.f, None)):
+            raise UsageError(
+                f"@experiment: the final read {request.f} is no method of "
+                f"{workload.client.__name__}.",
+                do="Define it there, and name it in its `reads`.",
+            )
 
 
 def experiment(

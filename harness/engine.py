@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 from harness.check.verdict import Check, Result, Verdict
-from harness.check.windows import load_figures
+from harness.check.windows import Figures, load_figures
 from harness.cluster import Cluster
 from harness.course import Course, first_of
 from harness.declare import Experiment
@@ -187,6 +187,13 @@ class Run:
         return kept(self._course.watch.measurements, self._phases)
 
     @property
+    def load_figures(self) -> dict[str, dict[str, Figures]]:
+        """What each route of the load met in each phase; nothing if there is no load."""
+        if self._course is None or self._course.load is None:
+            return {}
+        return load_figures(self.history)
+
+    @property
     def recovered_s(self) -> float | None:
         """How long after the healing the steady state was met; None if it was not, or not yet."""
         return self._course.recovered_s if self._course is not None else None
@@ -291,15 +298,6 @@ class Run:
         )
         self.journal.write("node", step="exited", node=ended.name, status=ended.status)
 
-    def _load_figures(self) -> dict[str, dict[str, Any]]:
-        """What the load met: of each route in each phase."""
-        if self._course is None:
-            return {}
-        return {
-            route: {phase: one.to_json() for phase, one in phases.items()}
-            for route, phases in load_figures(self.history).items()
-        }
-
     def _target_events(self) -> list[TargetEvent]:
         """What the nodes said in their logs: read when the cluster is down, and until then as
         often as somebody asks."""
@@ -365,7 +363,10 @@ class Run:
                     probe: {phase: asdict(one) for phase, one in phases.items()}
                     for probe, phases in self.steadiness.items()
                 },
-                "load": self._load_figures(),
+                "load": {
+                    route: {phase: one.to_json() for phase, one in phases.items()}
+                    for route, phases in self.load_figures.items()
+                },
                 "mutant": target.mutant,
                 "kept": self.kept,
                 "versions": versions(self.experiment.parts),

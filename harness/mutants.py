@@ -130,10 +130,11 @@ def carry_out(
         named = {one.id: one for one in chosen}
         left = Counter({one.id: seeds for one in chosen})
         for run in _run(list(named), chosen[0].root, mutant, seeds, session_seed):
-            identity, checks = run.read_identity(), _wrong(run)
+            identity = run.read_identity()
             name = identity["experiment"]
             left[name] -= 1
             outcome = str(identity["outcome"] or "broken")
+            checks = _wrong(run, outcome)
             experiment = named[name].experiment
             expected = experiment.catches.get(mutant)
             allowed = catchers.get(mutant, frozenset()) | {experiment.may_catch.get(mutant, "")}
@@ -295,8 +296,8 @@ def _kept(run: RunFolder, keep: Path) -> str:
     return str(shutil.move(run.path, keep / run.path.name))
 
 
-def _wrong(run: RunFolder) -> tuple[str, ...]:
-    outcome = run.read_identity()["outcome"]
+def _wrong(run: RunFolder, outcome: str) -> tuple[str, ...]:
+    """The checks whose verdict was not the expected one, and `unsteady` if the run was."""
     verdicts = orjson.loads(run.verdicts.read_bytes())["verdicts"] if run.verdicts.exists() else []
     wrong = [
         one["check"]

@@ -30,10 +30,8 @@ def story(live: Run) -> str:
     for found, hoped in live.verdicts:
         mark = "as expected" if found.result == hoped else f"expected {hoped}"
         lines.append(f"{found.check}: {found.result} ({mark}). {found.summary}")
-        if found.evidence and found.result != hoped:
-            # The first line of the evidence may be the summary again.
-            evidence = [line for line in found.evidence.splitlines() if line != found.summary]
-            lines += [f"  {line}" for line in evidence]
+        if found.result != hoped:
+            lines += [f"  {line}" for line in found.evidence_lines]
     if live.conclusion()[0] == "failed" and live.outcome not in (None, "failed"):
         # A broken invariant comes first, but is not all that there is to say.
         lines += ["", f"{live.outcome}: {live.reason}"]
@@ -84,10 +82,8 @@ def steady_lines(live: Run) -> list[str]:
 
 def load_lines(live: Run) -> list[str]:
     """A line for each route of the load: how it fared before, during and after the faults."""
-    from harness.check.windows import load_figures
-
     lines = []
-    for route, phases in load_figures(live.history).items():
+    for route, phases in live.load_figures.items():
         told = [
             f"{phase} {one.count} requests, "
             + (f"p99 {one.p99_s * 1000:.0f} ms, " if one.p99_s is not None else "")

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from harness.check._text import table
 from harness.check.models import Entry, Model, Register, expects, writes
 from harness.check.search import Found
 from harness.history import Op, hashable
@@ -240,8 +241,7 @@ def _table(ops: Iterable[Op]) -> list[str]:
         (f"{_span(op)} s", f"process {op.process}", op.node or "", _call(op), _answer(op))
         for op in ops
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return table(rows)
 
 
 def _call(op: Op) -> str:

@@ -37,6 +37,11 @@ class Verdict:
         return self.result == "valid"
 
     @property
+    def evidence_lines(self) -> list[str]:
+        """The evidence for who has read the summary, which may be its first line."""
+        return [line for line in self.evidence.splitlines() if line != self.summary]
+
+    @property
     def signature(self) -> tuple[str, str | None, str | None]:
         """What two failures must share to count as the same one (D9)."""
         return (self.check, self.anomaly, self.model)

@@ -114,13 +114,16 @@ class History:
     """The ops of one run in order of invocation, with the nodes and phases they belong to, and
     what happened beside them.
 
-    `phases` may be empty (a bare file); then checks look at the whole history.
+    `phases` may be empty (a bare file); then checks look at the whole history. `realtime` is False
+    where only completions are known, as in some published histories: then an op that stands before
+    another need not have ended before that one began.
     """
 
     ops: Sequence[Op]
     nodes: Sequence[str] = ()
     phases: Sequence[Phase] = field(default=())
     timeline: Timeline = field(default_factory=Timeline)
+    realtime: bool = True
 
     def __len__(self) -> int:
         return len(self.ops)

@@ -37,6 +37,14 @@ class Verdict:
         return self.result == "valid"
 
     @property
+    def anomalies(self) -> list[str]:
+        """Every kind of anomaly that was found, the gravest (`anomaly`) first."""
+        given = self.data.get("anomalies")
+        if given is not None:
+            return list(given)
+        return [] if self.anomaly is None else [self.anomaly]
+
+    @property
     def evidence_lines(self) -> list[str]:
         """The evidence for who has read the summary, which may be its first line."""
         return [line for line in self.evidence.splitlines() if line != self.summary]

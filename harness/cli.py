@@ -9,14 +9,19 @@ stderr and their exit code here, and nowhere else.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from harness.errors import AbortedError, HarnessError, UnreadableError, UsageError
+
+if TYPE_CHECKING:
+    from harness.check import Verdict
+    from harness.history import History
 
 DONE, INVALID, UNKNOWN, INFRASTRUCTURE = 0, 1, 2, 4
 
@@ -53,14 +58,33 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 def check(arguments: argparse.Namespace) -> int:
     """Judge one recorded history."""
-    from harness.check import linearizable
-    from harness.history import History
+    from harness.check.named import NAMES, check_named
+    from harness.formats import read
 
-    judge = linearizable(arguments.model, timeout=arguments.timeout)
-    path = arguments.history
-    verdict = judge(History.read(path / "history.jsonl" if path.is_dir() else path))
+    if arguments.history is None and arguments.model is None:
+        print(_models(NAMES))
+        return DONE
+    if arguments.history is None or arguments.model is None:
+        raise UsageError(
+            "harness check needs a history and a model to judge it by.",
+            do="harness check FILE --model MODEL; harness check alone lists the models.",
+        )
+    judge = check_named(
+        arguments.model,
+        consistency_model=arguments.consistency_model,
+        initial=_initial(arguments.initial),
+        timeout=arguments.timeout,
+    )
+    history = read(arguments.history, arguments.format)
+    gc.freeze()  # (nothing of it will be freed: it need not be looked through again and again)
+    try:
+        verdict = judge(history)
+    finally:
+        gc.unfreeze()
+    if arguments.svg is not None:
+        _draw(verdict, history, arguments.svg)
     if arguments.json:
-        print(_json(verdict.to_json()))
+        print(_json(_told(verdict)))
     else:
         print(f"{verdict.check}: {verdict.result}. {verdict.summary}")
         for line in verdict.evidence_lines:
@@ -227,12 +251,18 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add(check, "Judge a recorded history: exit 0 valid, 1 invalid, 2 unknown.")
     command.add_argument(
-        "history", metavar="HISTORY", type=Path, help="a history.jsonl, or the folder of a run"
+        "history", metavar="FILE", type=Path, nargs="?", help="a history, or the folder of a run"
     )
-    command.add_argument("--model", required=True, help="register or cas-register")
+    command.add_argument("--model", help="what to judge it by; `harness check` alone lists them")
+    command.add_argument("--format", default="auto", help="of the file; found out where left out")
+    command.add_argument(
+        "--consistency-model", metavar="M", help="for transactions (strict-serializable)"
+    )
+    command.add_argument("--initial", metavar="JSON", help="what an object holds at first (null)")
     command.add_argument(
         "--timeout", metavar="S", type=float, default=30.0, help="seconds to decide in (30)"
     )
+    command.add_argument("--svg", metavar="OUT", type=Path, help="draw the evidence")
     command.add_argument("--json", action="store_true", help="print JSON")
 
     command = add(runs, "List the recorded runs.")
@@ -274,6 +304,52 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--dry-run", action="store_true", help="only list what would be removed")
 
     return parser
+
+
+def _initial(text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UsageError(
+            f"--initial {text!r} is no JSON.", why=str(error), do="""Write e.g. --initial '"a"'."""
+        ) from None
+
+
+def _models(names: Mapping[str, str]) -> str:
+    width = max(map(len, names))
+    return "\n".join(f"{name:<{width}}  {about}" for name, about in names.items())
+
+
+def _draw(verdict: Verdict, history: History, path: Path) -> None:
+    from harness.check.drawing import draw
+
+    picture = draw(verdict, history)
+    if picture is None:
+        sys.stderr.write("The verdict names no ops that could be drawn.\n")
+        return
+    try:
+        path.write_text(picture, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written.", why=str(error)) from None
+
+
+def _told(verdict: Verdict) -> dict[str, Any]:
+    """What `harness check --json` prints: the contract first, then what else there is to know."""
+    result: bool | str = "unknown" if verdict.result == "unknown" else verdict.valid
+    return {
+        "valid": result,
+        "anomalies": verdict.anomalies,
+        "not": verdict.data.get("not", []),
+        "also-not": verdict.data.get("also_not", []),
+        "evidence": {"text": verdict.evidence_lines, **verdict.data} if verdict.data else None,
+        "ops": verdict.ops,
+        "seconds": round(verdict.seconds, 6),
+        "check": verdict.check,
+        "model": verdict.model,
+        "summary": verdict.summary,
+    }
 
 
 def _run_line(identity: dict[str, Any]) -> str:

@@ -16,6 +16,26 @@ def clock(time_ns: float) -> str:
     return f"{time_ns / 1e9:.3f}"
 
 
+def span(op: Op) -> str:
+    """When an op was under way: `0.021-0.023 s`; `#4-#9` where only the order of events is known
+    (its times are its indexes then, see `harness.formats.read`)."""
+    if _by_index(op):
+        return f"#{op.index}-{'…' if op.end_index is None else f'#{op.end_index}'}"
+    return f"{clock(op.start)}-{'…' if op.end is None else clock(op.end)} s"
+
+
+def start_of(op: Op) -> str:
+    """When an op began, as in `span`."""
+    return f"#{op.index}" if _by_index(op) else f"{clock(op.start)} s"
+
+
+def end_of(op: Op) -> str:
+    """When an op ended, as in `span`; for one of which no end is known, the end of time."""
+    if op.end is None:
+        return "…"
+    return f"#{op.end_index}" if _by_index(op) else f"{clock(op.end)} s"
+
+
 def cut(lines: Sequence[str], shown: int = SHOWN) -> list[str]:
     """The first lines, and how many more there are."""
     if len(lines) <= shown:
@@ -47,7 +67,7 @@ def op_rows(ops: Iterable[Op], faults: Iterable[FaultSpan]) -> list[list[str]]:
     spans = list(faults)
     return [
         [
-            f"{clock(op.start)}-{'…' if op.end is None else clock(op.end)} s",
+            span(op),
             f"process {op.process}",
             op.node or "",
             f"{op.f} {op.key!r} {op.value!r}",
@@ -71,3 +91,7 @@ def outcome(op: Op) -> str:
 def _beside(op: Op, span: FaultSpan) -> bool:
     end = op.start if op.end is None else op.end
     return span.start <= end and op.start <= span.end
+
+
+def _by_index(op: Op) -> bool:
+    return op.start == op.index and op.end == op.end_index

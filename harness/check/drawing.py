@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
 
-from harness.check._text import clock
+from harness.check._text import end_of, span, start_of
 from harness.check.verdict import Verdict
 from harness.history import History, Op, hashable
 
@@ -131,8 +131,7 @@ class _Picture:
         at = self.places[op.index]
         dashed = ' stroke-dasharray="4 3"' if op.end is None else ""
         number = "" if place is None else f"{place}. "
-        when = f"{clock(op.start)}-{'…' if op.end is None else clock(op.end)} s"
-        told = f"{op.index}: {_label(op, cut=None)}, {op.outcome}, {when}"
+        told = f"{op.index}: {_label(op, cut=None)}, {op.outcome}, {span(op)}"
         return [
             f"<g><title>{_xml(told)}</title>",
             f'<rect x="{at.left:.1f}" y="{at.middle - _BAR / 2}" rx="4" '
@@ -163,9 +162,9 @@ class _Picture:
         y = self.height - 10
         right = self.places[last.index].right
         return [
-            f'<text x="{_LEFT}" y="{y}" fill="#777">{clock(first.start)} s</text>',
+            f'<text x="{_LEFT}" y="{y}" fill="#777">{start_of(first)}</text>',
             f'<text x="{right:.1f}" y="{y}" fill="#777" text-anchor="end">'
-            f"{clock(last.end or last.start)} s</text>",
+            f"{end_of(last) if last.end else start_of(last)}</text>",
         ]
 
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
+from harness.check.budget import TIMEOUT_S, Budget, OverBudgetError, limits
 from harness.check.evidence import explain
-from harness.check.models import Model, UnfitOpError, named
-from harness.check.search import Found, search
+from harness.check.models import Model, UnfitOpError, as_model, named
+from harness.check.parts import Parts
 from harness.check.verdict import Verdict
 from harness.errors import UsageError
 from harness.history import History
-from harness.units import Duration, to_seconds
+from harness.units import Duration
 
 ANOMALY = "nonlinearizable"
 
-MAX_STATES = 1_000_000
-"""Situations remembered for one key, up to a few hundred bytes each. 10 000 ops of 10 clients on it
-need about a hundredth of that when written values are unique; where many ops without an answer
-write the same few values, no bound of this kind may be enough."""
+_TO_FREE = 0.05
+"""The part of the time that is kept for freeing what the search remembered: it takes some 7 % of
+what the search took."""
 
 
 @dataclass(frozen=True)
@@ -28,89 +27,82 @@ class Linearizable:
 
     model: Model
     timeout_s: float
-    max_states: int
+    memory: int
 
     @property
     def name(self) -> str:
         return f"linearizable({self.model.name})"
 
     def __call__(self, history: History) -> Verdict:
-        began = time.monotonic()
-
-        def verdict(**found: Any) -> Verdict:
-            took_s = time.monotonic() - began
-            return Verdict(
-                self.name, model=self.model.name, ops=len(history), seconds=took_s, **found
-            )
-
+        budget = Budget(self.timeout_s, self.memory)
+        budget.deadline -= _TO_FREE * self.timeout_s
+        parts = Parts(self.model, history, budget)
+        told: dict[str, Any]
         if not any(op.outcome == "ok" for op in history.ops):
-            return verdict(
-                result="unknown",
-                summary="Nothing was tested: the history has no op that succeeded.",
-            )
-        stopped: dict[Any, Found] = {}
-        parts = self.model.parts(history)
-        for number, (key, ops) in enumerate(parts.items()):
+            told = _unknown("Nothing was tested: the history has no op that succeeded.")
+        elif not history.realtime:
+            told = _unknown("The history does not say when its ops began, so any order may be.")
+        else:
             try:
-                entries = self.model.entries(ops)
+                told = self._judged(parts, budget)
             except UnfitOpError as error:
-                return verdict(
-                    result="unknown",
-                    summary=f"The model {self.model.name} does not fit this history: {error}.",
+                told = _unknown(f"The model {self.model.name} does not fit this history: {error}.")
+            except OverBudgetError as error:
+                told = _unknown(
+                    f"{parts.undecided()}: the search passed {budget.told(error.limit)}. Raise "
+                    "that, spread the ops over more keys, or write a different value each time."
                 )
-            # Each key has its share of the time that is left, so that one hard key does not hide
-            # what is plain to see at another.
-            left_s = began + self.timeout_s - time.monotonic()
-            deadline = time.monotonic() + left_s / (len(parts) - number)
-            found = search(self.model, entries, deadline=deadline, max_states=self.max_states)
-            if found.answer == "illegal":
-                why = explain(self.model, key, ops, found)
-                return verdict(
-                    result="invalid",
-                    summary=why.summary,
-                    evidence=why.text,
-                    anomaly=ANOMALY,
-                    data=why.data,
-                )
-            if found.answer != "legal":
-                stopped[key] = found
-        if stopped:
-            return verdict(result="unknown", summary=self._gave_up(stopped, len(parts)))
-        return verdict(
-            result="valid", summary=f"All {len(history)} ops on {len(parts)} keys have an order."
-        )
+        took_s = budget.spent_s
+        return Verdict(self.name, model=self.model.name, ops=len(history), seconds=took_s, **told)
 
-    def _gave_up(self, stopped: dict[Any, Found], parts: int) -> str:
-        key, found = next(iter(stopped.items()))
-        limit, option = (
-            (f"its share of {self.timeout_s:g} s", "timeout")
-            if found.answer == "time"
-            else (f"{self.max_states} states", "max_states")
-        )
-        others = f" (and {len(stopped) - 1} more of {parts} keys)" if len(stopped) > 1 else ""
-        return (
-            f"Undecided for key {key!r}{others}: the search passed {limit}. Raise {option}, spread "
-            "the ops over more keys, or write a different value each time."
-        )
+    def _judged(self, parts: Parts, budget: Budget) -> dict[str, Any]:
+        illegal = parts.illegal()
+        if illegal is not None:
+            why = explain(self.model, illegal, budget)
+            return {
+                "result": "invalid",
+                "summary": why.summary,
+                "evidence": why.text,
+                "anomaly": ANOMALY,
+                "data": {"anomalies": [ANOMALY], **why.data},
+            }
+        if not parts.tested:
+            return _unknown("Nothing was tested: no op that succeeded says anything.")
+        keys = "1 key" if parts.count == 1 else f"{parts.count} keys"
+        summary = f"All {parts.ops} ops on {keys} have an order."
+        return {"result": "valid", "summary": summary}
 
 
 def linearizable(
-    model: str | Model,
+    model: str | Model | type | Any,
     *,
     initial: Any = None,
     mismatches: bool = True,
-    timeout: Duration = 30,
-    max_states: int = MAX_STATES,
+    timeout: Duration = TIMEOUT_S,
+    memory: int | None = None,
 ) -> Linearizable:
     """Check that every key's ops have an order that `model` and real time allow.
 
-    `model` is "register", "cas-register" or a `Model`; `initial` is what a register holds before
-    the first write. `info` ops may take effect at any time after their start, or never. With
-    `mismatches`, a compare-and-set that was refused for its expected value counts as having seen
-    that the value was not there; leave it on where the target's refusals are answers of the same
-    strength as its reads. The verdict is `unknown` if the search takes longer than `timeout` or
-    remembers more than `max_states` situations for a key. Raises `UsageError` for a wrong
-    argument.
+    That is: each op can be given one moment between its start and its end, such that the ops, one
+    at a time in the order of these moments, are what the model answers. `info` ops may take effect
+    at any time after their start, or never. (M. Herlihy, J. Wing, "Linearizability: a correctness
+    condition for concurrent objects", 1990.)
+
+    `model` is one of `harness.check.models.NAMES` ("register", "cas-register", "multi-register",
+    "mutex", "owned-mutex", "fenced-mutex", "set", "fifo-queue", "unordered-queue", "stack",
+    "counter", "kv"), a `Model`, or a class of your own (see `harness.check.models.as_model`).
+    `initial` is what a named model holds at the beginning. With `mismatches`, a compare-and-set
+    that was refused for its expected value counts as having seen that the value was not there;
+    leave it on where the target's refusals are answers of the same strength as its reads.
+
+    Where every value was written once, registers, queues, stacks and sets take O(n log n); else the
+    search's worst case is exponential in the ops that overlap, and near linear with few of them.
+    The verdict is `unknown` if that takes longer than `timeout` or more bytes than `memory`
+    (without, half of what is free), if no op succeeded, if the model does not know an op, or if the
+    history has completions only. Raises `UsageError` for a wrong argument.
+
+        linearizable("fifo-queue")(history)
+        invalid: Process 3 dequeued 7 at 1.204-1.207 s, but 5 had been enqueued before 7 …
     """
     if isinstance(model, str):
         model = named(model, initial=initial, mismatches=mismatches)
@@ -119,6 +111,8 @@ def linearizable(
             "initial and mismatches are for models given by name.",
             do="Set them on the model itself: CasRegister(initial=0, mismatches=False).",
         )
-    if max_states < 1:
-        raise UsageError(f"max_states must be at least 1, not {max_states!r}.")
-    return Linearizable(model, to_seconds(timeout, "timeout"), max_states)
+    return Linearizable(as_model(model), *limits(timeout, memory))
+
+
+def _unknown(summary: str) -> dict[str, Any]:
+    return {"result": "unknown", "summary": summary}

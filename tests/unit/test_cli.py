@@ -46,7 +46,11 @@ def test_check_tells_the_verdict_by_word_and_exit_code(
     assert main(command) == code
     assert capsys.readouterr().out.startswith(f"linearizable(cas-register): {word}. ")
     assert main([*command, "--json"]) == code
-    assert json.loads(capsys.readouterr().out)["result"] == word
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["valid"] == {"valid": True, "invalid": False, "unknown": "unknown"}[word]
+    assert printed["anomalies"] == (["nonlinearizable"] if code == 1 else [])
+    assert printed["not"] == [] and printed["ops"] >= 1 and printed["seconds"] >= 0
+    assert (printed["evidence"] is not None) == (code == 1)
 
 
 @pytest.mark.parametrize(
@@ -54,10 +58,15 @@ def test_check_tells_the_verdict_by_word_and_exit_code(
     [
         ("no json\n", ["--model", "register"], "history.jsonl:1: this line is no record"),
         (None, ["--model", "register"], "cannot be read"),
-        (VALID, ["--model", "queue"], "queue"),
+        ("", ["--model", "register"], "holds no ops"),
+        (VALID, ["--model", "cas-registr"], "Did you mean cas-register"),
+        (VALID, ["--model", "register", "--format", "xml"], "There is no format 'xml'"),
+        (VALID, ["--model", "register", "--initial", "{"], "--initial '{' is no JSON"),
+        (VALID, ["--model", "counter", "--consistency-model", "x"], "has no consistency model"),
+        (VALID, ["--model", "list-append", "--consistency-model", "x"], "consistency_model 'x'"),
         (VALID, ["--model", "register", "--timeout", "-1"], "timeout must be more than zero"),
         (VALID, ["--model", "register", "--timeout", "soon"], "invalid float value: 'soon'"),
-        (VALID, [], "the following arguments are required: --model"),
+        (VALID, [], "needs a history and a model"),
     ],
 )
 def test_wrong_use_and_unreadable_input_exit_with_3(
@@ -71,6 +80,21 @@ def test_wrong_use_and_unreadable_input_exit_with_3(
     assert said in printed.err
     assert "Traceback" not in printed.err
     assert printed.out == ""
+
+
+def test_check_alone_lists_the_models(capsys: Output) -> None:
+    assert main(["check"]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"\n{name} " in f"\n{printed}" for name in ("register", "list-append", "bank"))
+
+
+def test_the_initial_value_counts(tmp_path: Path, capsys: Output) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text(record(0, "invoke", "read", None) + record(1, "ok", "read", 7))
+    command = ["check", str(path), "--model", "register"]
+    assert main(command) == 1
+    assert main([*command, "--initial", "7"]) == 0
+    capsys.readouterr()
 
 
 @pytest.mark.parametrize("argv", [[], ["bogus"], ["runs", "--bogus"]])

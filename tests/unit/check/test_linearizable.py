@@ -193,9 +193,9 @@ def hard() -> History:
 
 
 def test_limits_end_in_unknown_and_say_what_to_do() -> None:
-    few = linearizable("cas-register", max_states=50)(hard())
+    few = linearizable("cas-register", memory=1)(hard())
     assert few.result == "unknown"
-    assert "max_states" in few.summary
+    assert "memory=" in few.summary
     short = linearizable("cas-register", timeout=0.05)(hard())
     assert short.result == "unknown"
     assert "timeout" in short.summary
@@ -241,9 +241,9 @@ def test_a_model_of_ones_own(total: int, result: str) -> None:
 
 def test_wrong_arguments_are_refused() -> None:
     calls: list[Callable[[], object]] = [
-        lambda: linearizable("queue"),
+        lambda: linearizable("heap"),
         lambda: linearizable("register", timeout=0),
-        lambda: linearizable("register", max_states=0),
+        lambda: linearizable("register", memory=0),
         lambda: linearizable(CasRegister(), initial=3),
     ]
     for wrong in calls:

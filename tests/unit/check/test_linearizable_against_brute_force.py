@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.check import linearizable
+from harness.check.budget import Budget
 from harness.check.models import INCONSISTENT, CasRegister, Entry, Model, Register
-from harness.check.search import search
+from harness.check.search import Found, Search
 from harness.history import MISMATCH, History, Op, Record, RecordType
 from tests.support.brute import has_legal_order
 
@@ -68,10 +69,12 @@ class Plain(Model):
     def step(self, state: Any, op: Op) -> Any:
         return CasRegister().step(state, op)
 
-    def entries(self, ops: Iterable[Op]) -> list[Entry]:
+    def told(self, ops: Sequence[Op]) -> Sequence[Op]:
         told = [op for op in ops if op.outcome != "fail" or op.error == MISMATCH]
-        useful = [op for op in told if op.outcome != "info" or op.f != "read"]
-        return [Entry(op, op, op.index, op.end_index) for op in useful]
+        return [op for op in told if op.outcome != "info" or op.f != "read"]
+
+    def entries(self, told: Sequence[Op]) -> list[Entry]:
+        return [Entry(op, op, op.index, op.end_index) for op in told]
 
 
 @pytest.mark.parametrize("model", [Register(), CasRegister()], ids=lambda model: model.name)
@@ -108,7 +111,7 @@ def test_the_search_alone_agrees_with_the_definition(history: History) -> None:
 @given(CAS_REGISTER)
 def test_a_prefix_is_a_legal_order(history: History) -> None:
     model = CasRegister()
-    found = search(model, model.entries(history.ops), deadline=float("inf"), max_states=10**6)
+    found = searched(model, history)
     state = model.initial
     for place, entry in enumerate(found.prefix):
         state = model.step(state, entry.op)
@@ -126,6 +129,12 @@ def test_a_prefix_is_a_legal_order(history: History) -> None:
         assert before <= placed
 
 
+def searched(model: Model, history: History) -> Found:
+    told = model.told(history.ops)
+    search = Search(model, model.entries(told), model.start(told))
+    return search.advance(10**6, Budget(60, 2**30))
+
+
 def _tells(op: Op) -> bool:
     return op.outcome == "ok" or op.error == MISMATCH
 
@@ -140,7 +149,7 @@ def _ended_before(op: Op, other: Op) -> bool:
 
 
 def _assert_agreement(model: Model, history: History, legal: bool) -> None:
-    if not any(op.outcome == "ok" for op in history.ops):
+    if not any(op.outcome == "ok" for op in model.told(history.ops)):
         return
     verdict = linearizable(model)(history)
     assert verdict.result == ("valid" if legal else "invalid")

@@ -73,6 +73,7 @@ def check(arguments: argparse.Namespace) -> int:
         arguments.model,
         consistency_model=arguments.consistency_model,
         initial=_initial(arguments.initial),
+        options=_options(arguments.options),
         timeout=arguments.timeout,
     )
     history = read(arguments.history, arguments.format)
@@ -260,6 +261,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--initial", metavar="JSON", help="what an object holds at first (null)")
     command.add_argument(
+        "--with",
+        metavar="NAME=JSON",
+        dest="options",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="further arguments of the check, e.g. linearizable_keys=true",
+    )
+    command.add_argument(
         "--timeout", metavar="S", type=float, default=30.0, help="seconds to decide in (30)"
     )
     command.add_argument("--svg", metavar="OUT", type=Path, help="draw the evidence")
@@ -315,6 +325,20 @@ def _initial(text: str | None) -> Any:
         raise UsageError(
             f"--initial {text!r} is no JSON.", why=str(error), do="""Write e.g. --initial '"a"'."""
         ) from None
+
+
+def _options(texts: Sequence[str]) -> dict[str, Any]:
+    """Names with their values: JSON, or else texts."""
+    options = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--with {text!r} gives no value.", do="Write e.g. --with limit=100.")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options
 
 
 def _models(names: Mapping[str, str]) -> str:

@@ -5,9 +5,10 @@ What a check judges is imported when it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from inspect import Parameter, Signature, signature
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import UsageError
@@ -56,11 +57,15 @@ _PROMISES: Final[Mapping[str, str]] = {
     "delivery": "messages arrive at least once, at most once, in order",
     "ownership": "no key has two owners at once; fencing tokens grow",
     "tenant-isolation": "no answer holds another tenant's data",
+    "rate-limit": "no window holds more than `limit` admissions (--with limit=N per=S)",
+    "cron": "every job runs once in each window (--with every=S jitter=S)",
+    "projection-lag": "commands are visible in time (--with within=S)",
 }
 _RUNS: Final[Mapping[str, str]] = {
     "available": "60 % of the ops were answered",
     "converged": "all nodes give the same final answers within 5 s",
     "idempotent": "every charge has one effect in the ledger",
+    "slo": "latency and errors of one op are within bounds (--with 'route=\"read\"' p99=S)",
 }
 NAMES: Final[Mapping[str, str]] = {**_MODELS, **_ISOLATION, **_WORKLOADS, **_PROMISES, **_RUNS}
 """Every name, with what the check demands."""
@@ -82,52 +87,50 @@ def check_named(
     *,
     consistency_model: str | None = None,
     initial: Any = None,
+    options: Mapping[str, Any] | None = None,
     timeout: Duration = 30,
     memory: int | None = None,
 ) -> Check:
-    """The check of that name with its usual arguments, one of `NAMES`; spellings of Jepsen, Knossos
-    and Elle are known as well (`knossos-mutex`, `elle-list-append`, `append`).
+    """The check of that name, one of `NAMES`; spellings of Jepsen, Knossos and Elle are known as
+    well (`knossos-mutex`, `elle-list-append`, `append`).
 
     `consistency_model` (one, or several with commas) is for `list-append` and `rw-register`;
-    `initial`, a JSON value, for the linearizable ones, `rw-register`, `counter` and `causal`. Where
-    a check takes time and memory, `timeout` and `memory` bound them. Raises `UsageError` for an
-    unknown name, and for arguments that the check does not take.
+    `initial`, a JSON value, for the linearizable ones, `rw-register`, `counter` and `causal`;
+    `options` holds any other arguments of the function that makes the check. Where a check takes
+    time and memory, `timeout` and `memory` bound them. Raises `UsageError` for an unknown name,
+    and for arguments that the check does not take or lacks.
     """
     known = _known(name)
-    if consistency_model is not None and known not in _ISOLATION:
-        raise UsageError(
-            f"{known} has no consistency model.",
-            do=f"--consistency-model is for {' and '.join(_ISOLATION)}.",
-        )
-    takes_initial = known in _MODELS or known in ("rw-register", *_WITH_INITIAL)
-    if initial is not None and not takes_initial:
-        raise UsageError(f"{known} takes no initial value.", do="Leave --initial out.")
+    given = dict(options or {})
+    if consistency_model is not None:
+        if known not in _ISOLATION:
+            raise UsageError(
+                f"{known} has no consistency model.",
+                do=f"--consistency-model is for {' and '.join(_ISOLATION)}.",
+            )
+        models = tuple(filter(None, map(str.strip, consistency_model.split(","))))
+        given["consistency_model"] = models[0] if len(models) == 1 else models
     limits: dict[str, Any] = {"timeout": timeout, "memory": memory}
-    if known in _MODELS:
-        return _linearizable(known, initial, limits)
-    if known in _ISOLATION:
-        return _isolation(known, consistency_model, initial, limits)
     if known == "set":
-        return _Set(_linearizable("linearizable-set", None, limits))
-    options: dict[str, Any] = limits if known in _WITH_LIMITS else {}
-    if initial is not None:
-        options = {**options, "initial": initial}
-    made: Check = _factory(known)(**options)
-    return made
+        return _Set(linearizable=_linearizable("linearizable-set", given, initial, limits))
+    if known in _MODELS:
+        return _linearizable(known, given, initial, limits)
+    return _made(known, _factory(known), given, initial, limits)
 
 
 @dataclass(frozen=True)
 class _Set:
-    """A set that is only filled and read at the end; where it is used otherwise, `full` judges."""
+    """A set that is only filled and read at the end; where it is used otherwise,
+    `linearizable` judges."""
 
-    full: Check
+    linearizable: Check
     name: str = "set"
 
     def __call__(self, history: History) -> Verdict:
         from harness.check.workloads import set_
 
         if any(op.f in ("remove", "contains") for op in history.ops):
-            return self.full(history)
+            return self.linearizable(history)
         return set_()(history)
 
 
@@ -147,28 +150,63 @@ def _known(name: str) -> str:
     )
 
 
-def _linearizable(known: str, initial: Any, limits: Mapping[str, Any]) -> Check:
+def _linearizable(
+    known: str, given: Mapping[str, Any], initial: Any, limits: Mapping[str, Any]
+) -> Check:
     from harness.check.linearizable import linearizable
 
-    return linearizable(known.removeprefix("linearizable-"), initial=initial, **limits)
+    def make(**options: Any) -> Check:
+        return linearizable(known.removeprefix("linearizable-"), **options)
+
+    make.__signature__ = _without_model(linearizable)  # type: ignore[attr-defined]
+    return _made(known, make, given, initial, limits)
 
 
-def _isolation(
-    known: str, consistency_model: str | None, initial: Any, limits: Mapping[str, Any]
+def _made(
+    known: str,
+    make: Callable[..., Check],
+    given: Mapping[str, Any],
+    initial: Any,
+    limits: Mapping[str, Any],
 ) -> Check:
-    from harness.check import isolation
-
-    options = dict(limits)
-    if consistency_model is not None:
-        models = tuple(filter(None, map(str.strip, consistency_model.split(","))))
-        options["consistency_model"] = models[0] if len(models) == 1 else models
+    """What `make` makes of the arguments that it knows."""
+    parameters = signature(make).parameters
+    options = {name: value for name, value in limits.items() if name in parameters}
     if initial is not None:
+        if "initial" not in parameters:
+            raise UsageError(f"{known} takes no initial value.", do="Leave --initial out.")
         options["initial"] = initial
-    make = isolation.list_append if known == "list-append" else isolation.rw_register
+    takes = [name for name in parameters if name not in ("timeout", "memory", "initial")]
+    for name, value in given.items():
+        if name not in takes:
+            raise UsageError(
+                f"{known} takes no {name!r}.",
+                do=f"It takes {', '.join(takes)}." if takes else "It takes nothing.",
+            )
+        options[name] = value
+    lacking = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is Parameter.empty and name not in options
+    ]
+    if lacking:
+        raise UsageError(
+            f"{known} needs {' and '.join(lacking)}.",
+            do=f"--with {' '.join(f'{name}=…' for name in lacking)}",
+        )
     return make(**options)
 
 
+def _without_model(function: Callable[..., Any]) -> Signature:
+    told = signature(function)
+    return told.replace(parameters=[one for one in told.parameters.values() if one.name != "model"])
+
+
 def _factory(known: str) -> Any:
+    if known in _ISOLATION:
+        from harness.check import isolation
+
+        return getattr(isolation, known.replace("-", "_"))
     if known in _RUNS:
         from harness import check
 

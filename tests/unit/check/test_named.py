@@ -15,9 +15,17 @@ from tests.support.histories import GOLDEN, history
 WITHOUT_ISOLATION = [name for name in NAMES if name not in ("list-append", "rw-register")]
 
 
+NEEDED = {
+    "rate-limit": {"limit": 10, "per": 1},
+    "cron": {"every": 10, "jitter": 1},
+    "projection-lag": {"within": 1},
+    "slo": {"route": "read", "p99": 0.1},
+}
+
+
 @pytest.mark.parametrize("name", WITHOUT_ISOLATION)
 def test_every_name_makes_a_check(name: str) -> None:
-    check = check_named(name)
+    check = check_named(name, options=NEEDED.get(name))
     assert isinstance(check, Check)
     assert check(history()).result == "unknown"
     assert NAMES[name]
@@ -52,6 +60,25 @@ def test_unknown_names_have_near_misses() -> None:
     with pytest.raises(UsageError) as caught:
         check_named("???")
     assert caught.value.why is None
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_arguments_that_a_check_needs_are_named(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_named(name, options={})
+    first = next(iter(NEEDED[name]))
+    assert first in caught.value.what and f"{first}=…" in str(caught.value.do)
+
+
+def test_further_arguments_reach_the_check() -> None:
+    judged = history((0, "invoke", "read", None), (0, "ok", "read", {"a": 5, "b": 5}))
+    assert check_named("bank")(judged).result == "valid"
+    assert check_named("bank", options={"total": 11})(judged).anomaly == "wrong-total"
+    assert check_named("cas-register", options={"mismatches": False}) != check_named("cas-register")
+    with pytest.raises(UsageError, match="bank takes no 'totals'"):
+        check_named("bank", options={"totals": 11})
+    with pytest.raises(UsageError, match="takes no 'model'"):
+        check_named("register", options={"model": "set"})
 
 
 def test_arguments_that_a_check_does_not_take_are_refused() -> None:

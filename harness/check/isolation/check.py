@@ -91,6 +91,9 @@ class Isolation:
         budget.demand()
         findings.tangled = tangles(builder.edges(), builder.nodes)
         search(findings.tangled, variant, inference.cases.first, budget)
+        timed = variant == "-realtime" and history.realtime
+        if timed and inference.in_real_time is not None and not findings.kinds & self.judged:
+            inference.in_real_time(budget)
 
     def _variant(self) -> str:
         """The order that the asked models speak of. Real time holds that of processes too."""

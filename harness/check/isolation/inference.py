@@ -14,6 +14,7 @@ from harness.check.isolation import (
     lists,
     register_cases,
     register_edges,
+    register_times,
     registers,
 )
 from harness.check.isolation.graph import Builder
@@ -75,6 +76,7 @@ class RegisterInference:
             builder,
             given.cases,
             lambda a, b, label: register_edges.because(given, steps, a, b, label),
+            lambda budget: register_times.judge_keys(given, budget),
         )
 
 

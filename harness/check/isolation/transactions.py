@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.check.budget import Budget
 from harness.check.isolation.graph import Builder, Label
 from harness.history import Op, hashable
 
@@ -60,6 +61,8 @@ class Inference:
     builder: Builder
     cases: Cases
     because: Callable[[int, int, Label], tuple[str, Any]]
+    in_real_time: Callable[[Budget], None] | None = None
+    """Adds cases of what real time rules out without any cycle of known dependencies."""
 
 
 def micro_ops(op: Op) -> MicroOps:

@@ -65,21 +65,26 @@ def registers_read_at_random(draw: st.DrawFn, micros: int, keys: str) -> History
     """Up to six transactions that overlap at random, and read any value that anybody writes."""
     shapes = draw(
         st.lists(
-            st.lists(st.sampled_from([f + key for f in "rw" for key in keys]), max_size=micros),
-            min_size=2,
-            max_size=6,
+            st.lists(
+                st.sampled_from([f + key for f in "rrw" for key in keys]),
+                min_size=1,
+                max_size=micros,
+            ),
+            min_size=4,
+            max_size=7,
         )
     )
     written = dict.fromkeys(keys, 0)
     ops: list[Op] = []
-    places = sorted(draw(st.permutations(range(2 * len(shapes))))[: len(shapes)])
-    free = [place for place in range(2 * len(shapes)) if place not in places]
-    for start, shape in zip(places, [shape for shape in shapes if shape], strict=False):
-        later = [place for place in free if place > start]
-        if not later:
-            break
-        end = draw(st.sampled_from(later))
-        free.remove(end)
+    lasting = [draw(st.integers(0, 3)) for _ in shapes]
+    moments = sorted(
+        moment
+        for place, length in enumerate(lasting)
+        for moment in ((2 * place, 0, place), (2 * (place + length), 1, place))
+    )
+    at = {(place, end): index for index, (_, end, place) in enumerate(moments)}
+    for place, shape in enumerate(shapes):
+        start, end = at[place, 0], at[place, 1]
         told: list[list[Any]] = []
         for f, key in dict.fromkeys(shape):
             written[key] += f == "w"

@@ -19,11 +19,11 @@ from harness.history import History, Op, hashable
 MAX_OPS = 18
 """Ops in a picture: the few of the evidence, and as many of those before them as fit."""
 
-_LEFT, _TOP, _ROW, _BAR = 130, 56, 40, 24
+_LEFT, _TOP, _ROW, _ROW_WITH_ARROWS, _BAR = 130, 56, 40, 76, 24
 _COLOURS = {"ok": "#2e7d4f", "info": "#b7791f", "fail": "#7a7f87"}
 _BLOCKED = "#c0392b"
 _CHARACTER = 6.5  # the width of one, about, in pixels
-_LABEL = 26  # characters of an op's label
+_LABEL = 34  # characters of an op's label
 _ANSWERS = ("read", "r", "get", "dequeue", "pop", "contains")
 
 
@@ -38,7 +38,7 @@ def draw(verdict: Verdict, history: History) -> str | None:
     shown = _chosen(verdict.data, history)
     if not shown:
         return None
-    picture = _Picture(shown)
+    picture = _Picture(shown, verdict.data)
     order = {index: place for place, index in enumerate(verdict.data.get("prefix", ()), start=1)}
     width = max(picture.width, len(verdict.summary) * _CHARACTER + 30)
     parts = [
@@ -89,8 +89,10 @@ class _Place:
 class _Picture:
     """Where everything stands."""
 
-    def __init__(self, shown: Sequence[Op]) -> None:
+    def __init__(self, shown: Sequence[Op], data: Mapping[str, Any]) -> None:
         self.shown = shown
+        self.names = {op["index"]: op["name"] for op in data.get("ops", ()) if "name" in op}
+        height = _ROW_WITH_ARROWS if data.get("edges") else _ROW
         moments = {op.index for op in shown} | {
             op.end_index for op in shown if op.end_index is not None
         }
@@ -108,17 +110,18 @@ class _Picture:
             op.index: _Place(
                 _LEFT + columns[op.index] * step,
                 _LEFT + max(ends[op.index], columns[op.index] + 0.6) * step - 4,
-                _TOP + (self.row[op.process] + 0.5) * _ROW,
+                _TOP + (self.row[op.process] + 0.5) * height,
             )
             for op in shown
         }
         self.width = _LEFT + (len(columns) + 1) * step
-        self.height = _TOP + _ROW * len(self.row) + 34
+        self.row_height = height
+        self.height = _TOP + height * len(self.row) + 34
 
     def rows(self, width: float) -> list[str]:
         parts = []
         for process, row in self.row.items():
-            y = _TOP + (row + 0.5) * _ROW
+            y = _TOP + (row + 0.5) * self.row_height
             nodes = {op.node for op in self.shown if op.process == process and op.node}
             label = " ".join([f"process {process}", *sorted(nodes)])
             parts.append(f'<text x="10" y="{y + 4}" fill="#444">{_xml(label)}</text>')
@@ -131,6 +134,9 @@ class _Picture:
         at = self.places[op.index]
         dashed = ' stroke-dasharray="4 3"' if op.end is None else ""
         number = "" if place is None else f"{place}. "
+        label = number + self.names.get(op.index, "") + " " + _label(op)
+        room = int((at.right - at.left - 8) / _CHARACTER)
+        label = label if len(label) <= room else label[: room - 1] + "…"
         told = f"{op.index}: {_label(op, cut=None)}, {op.outcome}, {span(op)}"
         return [
             f"<g><title>{_xml(told)}</title>",
@@ -138,23 +144,26 @@ class _Picture:
             f'width="{at.right - at.left:.1f}" height="{_BAR}" fill="{colour}" fill-opacity="0.16" '
             f'stroke="{colour}" stroke-width="{2.5 if bold else 1}"{dashed}/>',
             f'<text x="{at.left + 4:.1f}" y="{at.middle + 4}" fill="{colour}">'
-            f"{_xml(number + _label(op))}</text></g>",
+            f"{_xml(label.strip())}</text></g>",
         ]
 
     def arrow(self, edge: Mapping[str, Any]) -> list[str]:
         if edge["from"] not in self.places or edge["to"] not in self.places:
             return []
         start, end = self.places[edge["from"]], self.places[edge["to"]]
-        x1, x2 = (start.left + start.right) / 2, (end.left + end.right) / 2
+        # Arrows leave on the left and arrive on the right, so that those of a pair do not meet.
+        x1 = start.left + (start.right - start.left) * 0.3
+        x2 = end.left + (end.right - end.left) * 0.7
         y1, y2 = start.middle, end.middle
         down = 1 if y2 >= y1 else -1
         y1, y2 = y1 + down * _BAR / 2, y2 - down * _BAR / 2
         bend = 18 if y1 == y2 or x1 == x2 else 0
         x, y = (x1 + x2) / 2 + bend, (y1 + y2) / 2
+        label_x, label_y = x1 * 0.7 + x2 * 0.3 + bend / 2 + 6, y1 * 0.7 + y2 * 0.3 + 4
         return [
             f'<path d="M{x1:.1f} {y1:.1f}Q{x:.1f} {y:.1f} {x2:.1f} {y2:.1f}" fill="none" '
             'stroke="#333" marker-end="url(#tip)"/>',
-            f'<text x="{x + 4:.1f}" y="{y - 3:.1f}" fill="#333">{_xml(str(edge["kind"]))}</text>',
+            f'<text x="{label_x:.1f}" y="{label_y:.1f}" fill="#333">{_xml(edge["kind"])}</text>',
         ]
 
     def moments(self) -> list[str]:
@@ -171,11 +180,26 @@ class _Picture:
 def _label(op: Op, cut: int | None = _LABEL) -> str:
     if op.outcome == "ok" and (op.f in _ANSWERS or op.value is None):
         text = f"{op.f} → {op.result!r}"
-    elif op.f == "txn":
-        text = repr(op.result if op.outcome == "ok" else op.value)
+    elif _is_transaction(op.value):
+        done = op.result if op.outcome == "ok" and _is_transaction(op.result) else op.value
+        text = ", ".join(f"{f} {key} {_short(value)}" for f, key, value in done)
     else:
         text = f"{op.f} {op.value!r}"
     return text if cut is None or len(text) <= cut else text[: cut - 1] + "…"
+
+
+def _is_transaction(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) > 0
+        and all(isinstance(micro, list | tuple) and len(micro) == 3 for micro in value)
+    )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + " ".join(map(str, value)) + "]"
+    return str(value)
 
 
 def _xml(text: str) -> str:

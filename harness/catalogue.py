@@ -15,6 +15,7 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from harness.errors import UsageError
 from harness.target import Target
@@ -44,6 +45,17 @@ def target_named(name: str) -> type[Target]:
     if name in found:
         return found[name]
     raise UsageError(f"There is no target {name!r}.", why=_reasons(broken), do=_known(found))
+
+
+def thing_named(name: str) -> Any:
+    """Whatever `package.module:Name` names, as seen from the current directory. Raises `UsageError`
+    if there is no such thing."""
+    module, _, attribute = name.partition(":")
+    _look_here()
+    found = getattr(_imported(module), attribute, None)
+    if found is None:
+        raise UsageError(f"There is no {name}.", why=f"{module} has no such name.")
+    return found
 
 
 def _class_named(module: str, attribute: str) -> type[Target]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from harness.errors import AbortedError, HarnessError, UnreadableError, UsageError
 
 if TYPE_CHECKING:
-    from harness.check import Verdict
+    from harness.check import Check, Verdict
     from harness.history import History
 
 DONE, INVALID, UNKNOWN, INFRASTRUCTURE = 0, 1, 2, 4
@@ -58,7 +58,7 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 def check(arguments: argparse.Namespace) -> int:
     """Judge one recorded history."""
-    from harness.check.named import NAMES, check_named
+    from harness.check.named import NAMES
     from harness.formats import read
 
     if arguments.history is None and arguments.model is None:
@@ -69,13 +69,7 @@ def check(arguments: argparse.Namespace) -> int:
             "harness check needs a history and a model to judge it by.",
             do="harness check FILE --model MODEL; harness check alone lists the models.",
         )
-    judge = check_named(
-        arguments.model,
-        consistency_model=arguments.consistency_model,
-        initial=_initial(arguments.initial),
-        options=_options(arguments.options),
-        timeout=arguments.timeout,
-    )
+    judge = _judge(arguments)
     history = read(arguments.history, arguments.format)
     gc.freeze()  # (nothing of it will be freed: it need not be looked through again and again)
     try:
@@ -254,7 +248,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "history", metavar="FILE", type=Path, nargs="?", help="a history, or the folder of a run"
     )
-    command.add_argument("--model", help="what to judge it by; `harness check` alone lists them")
+    command.add_argument(
+        "--model",
+        help="what to judge it by (`harness check` alone lists them), or module:Class",
+    )
     command.add_argument("--format", default="auto", help="of the file; found out where left out")
     command.add_argument(
         "--consistency-model", metavar="M", help="for transactions (strict-serializable)"
@@ -314,6 +311,30 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--dry-run", action="store_true", help="only list what would be removed")
 
     return parser
+
+
+def _judge(arguments: argparse.Namespace) -> Check:
+    """The check that the arguments ask for, by name or by the class of a model."""
+    from harness.check import linearizable
+    from harness.check.named import check_named
+
+    model, initial, timeout = arguments.model, _initial(arguments.initial), arguments.timeout
+    if ":" in model:
+        from harness.catalogue import thing_named
+
+        if arguments.consistency_model is not None or arguments.options:
+            raise UsageError(
+                f"{model} takes neither --consistency-model nor --with.",
+                do="Write what it needs into the class.",
+            )
+        return linearizable(thing_named(model), initial=initial, timeout=timeout)
+    return check_named(
+        model,
+        consistency_model=arguments.consistency_model,
+        initial=initial,
+        options=_options(arguments.options),
+        timeout=timeout,
+    )
 
 
 def _initial(text: str | None) -> Any:

@@ -11,8 +11,11 @@ one. What the formats are, and how foreign ops become a `History`, is told at `r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from harness import collector
 from harness.errors import UnreadableError, UsageError
@@ -23,7 +26,7 @@ from harness.formats._log import logged
 from harness.formats._pairing import paired
 from harness.formats._sequence import op_maps
 from harness.formats._source import AGAIN, Source
-from harness.history import History, Record, read_records
+from harness.history import History, Phase, Record, read_records
 
 __all__ = ["FORMATS", "from_maps", "read"]
 
@@ -41,7 +44,7 @@ FORMATS = ("auto", "jsonl", *_FOREIGN)
 
 
 def read(path: Path, format: str = "auto") -> History:
-    """The history in a file, or in the folder of a run.
+    """The history in a file, or in the folder of a run (then with its phases).
 
     `jsonl` is this harness's own (docs/runs.md). The others are sequences of op maps:
 
@@ -67,7 +70,9 @@ def read(path: Path, format: str = "auto") -> History:
     """
     if format not in FORMATS:
         raise UsageError(f"There is no format {format!r}.", do=f"Formats: {', '.join(FORMATS)}.")
+    phases: tuple[Phase, ...] = ()
     if path.is_dir():
+        phases = _phases(path / "run.json")
         path = path / "history.jsonl"
     try:
         with collector.paused():
@@ -84,7 +89,7 @@ def read(path: Path, format: str = "auto") -> History:
             why="Ops of a process that is no number, as the nemesis, do not count.",
             do=f"Name a file with ops in one of the formats: {', '.join(FORMATS)}.",
         )
-    return history
+    return replace(history, phases=phases) if phases else history
 
 
 def from_maps(maps: Iterable[Mapping[Any, Any]]) -> History:
@@ -103,6 +108,15 @@ def from_maps(maps: Iterable[Mapping[Any, Any]]) -> History:
         return UnreadableError(f"Op map {place} cannot be.", why=why, do=AGAIN)
 
     return paired(counted(), refused)
+
+
+def _phases(path: Path) -> tuple[Phase, ...]:
+    """The phases that a run's identity names; none where that is missing or not whole."""
+    try:
+        told = orjson.loads(path.read_bytes())["phases"]
+        return tuple(Phase(name, start, end) for name, start, end in told)
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
 
 
 def _read(path: Path, format: str) -> History:

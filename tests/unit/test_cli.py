@@ -88,6 +88,32 @@ def test_check_alone_lists_the_models(capsys: Output) -> None:
     assert all(f"\n{name} " in f"\n{printed}" for name in ("register", "list-append", "bank"))
 
 
+def test_a_model_of_ones_own_is_named_by_module_and_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    (tmp_path / "accounts_model.py").write_text(
+        "from harness.check.models import INCONSISTENT\n"
+        "class Account:\n"
+        "    initial = 0\n"
+        "    def step(self, state, op):\n"
+        "        if op.f == 'read':\n"
+        "            return state if op.result == state else INCONSISTENT\n"
+        "        return state + op.value\n"
+    )
+    path = tmp_path / "history.jsonl"
+    monkeypatch.chdir(tmp_path)
+    command = ["check", str(path), "--model", "accounts_model:Account"]
+    path.write_text(WRITE + record(2, "invoke", "write", 2) + record(3, "ok", "write", 2))
+    assert main(command) == 0
+    path.write_text(INVALID)
+    assert main(command) == 1
+    assert "linearizable(account): invalid." in capsys.readouterr().out
+    for wrong in ("accounts_model:Bank", "nothing_here:Account", "json:loads", "json:__name__"):
+        assert main([*command[:3], wrong]) == 3
+    assert main([*command, "--with", "a=1"]) == 3
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_the_initial_value_counts(tmp_path: Path, capsys: Output) -> None:
     path = tmp_path / "history.jsonl"
     path.write_text(record(0, "invoke", "read", None) + record(1, "ok", "read", 7))

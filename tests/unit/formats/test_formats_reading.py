@@ -13,7 +13,7 @@ import pytest
 from harness.errors import UnreadableError, UsageError
 from harness.formats import FORMATS, from_maps, read
 from harness.formats import _source as source_module
-from harness.history import MISMATCH, History
+from harness.history import History, MISMATCH, Phase
 from tests.support.foreign import EDN, JSON_LINES, LOG, our_line
 from tests.support.histories import GOLDEN
 
@@ -137,6 +137,12 @@ def test_a_killed_run_leaves_half_a_line(tmp_path: Path) -> None:
 def test_the_folder_of_a_run(tmp_path: Path) -> None:
     (tmp_path / "history.jsonl").write_text(our_line(0, "invoke"))
     assert len(read(tmp_path)) == 1
+    identity = tmp_path / "run.json"
+    identity.write_text('{"phases": [["before", 0, 5], ["during", 5, 9]]}')
+    assert read(tmp_path).phases == (Phase("before", 0, 5), Phase("during", 5, 9))
+    for damaged in ("{", "[]", '{"phases": 3}', '{"phases": [["x"]]}'):
+        identity.write_text(damaged)
+        assert read(tmp_path).phases == ()
     (tmp_path / "empty").mkdir()
     with pytest.raises(UnreadableError, match=r"empty/history\.jsonl cannot be read"):
         read(tmp_path / "empty")

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
+from harness.check.drawing import draw
 from harness.check.verdict import Check, Result, Verdict
 from harness.check.windows import Figures, load_figures
 from harness.cluster import Cluster
@@ -272,6 +273,11 @@ class Run:
                 ],
             },
         )
+        for number, (found, _) in enumerate(self.verdicts, start=1):
+            invalid = found.result == "invalid"
+            picture = draw(found, History(self.recorder.ops)) if invalid else None
+            if picture is not None:
+                self.folder.evidence(number).write_text(picture, encoding="utf-8")
         self._write_identity()
 
     def settle(self, outcome: Outcome, reason: str) -> None:

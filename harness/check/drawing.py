@@ -55,13 +55,21 @@ def draw(verdict: Verdict, history: History) -> str | None:
     for op in shown:
         colour = _BLOCKED if op.index == verdict.data.get("blocked") else _COLOURS[op.outcome]
         parts += picture.bar(op, colour, order.get(op.index), bold=op.index in named)
-    for edge in verdict.data.get("edges", ()):
+    for edge in _told(verdict.data, "edges"):
         parts += picture.arrow(edge)
     return "\n".join([*parts, *picture.moments(), "</svg>", ""])
 
 
+def _told(data: Mapping[str, Any], what: str) -> list[Mapping[str, Any]]:
+    """The ops or edges of a verdict; other checks may mean something else by these names."""
+    given = data.get(what)
+    if not isinstance(given, list | tuple):
+        return []
+    return [one for one in given if isinstance(one, Mapping)]
+
+
 def _named(data: Mapping[str, Any]) -> set[int | None]:
-    return {op.get("index") for op in data.get("ops", ())} | {data.get("blocked")}
+    return {op.get("index") for op in _told(data, "ops")} | {data.get("blocked")}
 
 
 def _chosen(data: Mapping[str, Any], history: History) -> list[Op]:
@@ -91,8 +99,8 @@ class _Picture:
 
     def __init__(self, shown: Sequence[Op], data: Mapping[str, Any]) -> None:
         self.shown = shown
-        self.names = {op["index"]: op["name"] for op in data.get("ops", ()) if "name" in op}
-        height = _ROW_WITH_ARROWS if data.get("edges") else _ROW
+        self.names = {op["index"]: op["name"] for op in _told(data, "ops") if "name" in op}
+        height = _ROW_WITH_ARROWS if _told(data, "edges") else _ROW
         moments = {op.index for op in shown} | {
             op.end_index for op in shown if op.end_index is not None
         }

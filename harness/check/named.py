@@ -72,6 +72,8 @@ NAMES: Final[Mapping[str, str]] = {**_MODELS, **_ISOLATION, **_WORKLOADS, **_PRO
 
 _ALIASES: Final[Mapping[str, str]] = {
     "append": "list-append",
+    "bag": "unordered-queue",
+    "multiset": "unordered-queue",
     "knossos-set": "linearizable-set",
     "porcupine-kv": "kv",
     "wr-register": "rw-register",

@@ -88,6 +88,10 @@ class RunFolder:
     def verdicts(self) -> Path:
         return self.path / "verdicts.json"
 
+    def evidence(self, number: int) -> Path:
+        """The picture of what the verdict of that number (from 1) found."""
+        return self.path / f"evidence-{number}.svg"
+
     @property
     def identity(self) -> Path:
         return self.path / "run.json"

@@ -204,7 +204,7 @@ def _lists(torn: float) -> Iterator[Told]:
 
 def _registers() -> Iterator[Told]:
     stream = random.Random(1)
-    held: dict[int, int | None] = {key: None for key in range(10)}
+    held: dict[int, int | None] = dict.fromkeys(range(10))
     keys = number = 0
     while True:
         micros: list[Any] = []

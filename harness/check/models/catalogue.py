@@ -34,6 +34,7 @@ _KINDS: Final[Mapping[type[Model], tuple[tuple[type, ...], str]]] = {
     KeyValue: ((str,), "a text"),
 }
 NAMES: Final = tuple(kind.name for kind in _KINDS)
+_ALIASES: Final = {"multiset": UnorderedQueue.name, "bag": UnorderedQueue.name}
 
 
 def named(model: str, *, initial: Any = None, mismatches: bool = True) -> Model:
@@ -41,7 +42,7 @@ def named(model: str, *, initial: Any = None, mismatches: bool = True) -> Model:
     beginning; None for the model's own. `mismatches` is for the cas-register. Raises `UsageError`
     for an unknown model or an unfit value."""
     for kind, (types, words) in _KINDS.items():
-        if kind.name != model:
+        if kind.name != _ALIASES.get(model, model):
             continue
         if initial is not None and not _fits(initial, types, kind):
             raise UsageError(

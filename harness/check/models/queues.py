@@ -155,10 +155,12 @@ class Stack(FifoQueue):
 
 @dataclass(frozen=True)
 class UnorderedQueue(FifoQueue):
-    """A queue that gives its elements out in any order. Else like a `FifoQueue`. Where no dequeue
-    found it empty, each element is judged for itself."""
+    """A queue that gives its elements out in any order, as a multiset (bag) with `put` and `take`
+    does. Else like a `FifoQueue`. Where no dequeue found it empty, each element is judged for
+    itself."""
 
     name: ClassVar[str] = "unordered-queue"
+    functions: ClassVar[Mapping[str, str]] = words(enqueue="put add insert", dequeue="take")
 
     def step(self, state: Any, op: Op) -> Any:
         if op.f == self.gives:

@@ -69,6 +69,7 @@ def test_a_mutant_fails_with_evidence_folder_and_replay(pytester: pytest.Pyteste
         ]
     )
     assert "Traceback" not in result.stdout.str()
+    assert (run["path"] / "evidence-1.svg").read_text().startswith("<svg")
     properties = {
         p.get("name"): p.get("value")
         for p in ElementTree.parse(pytester.path / "junit.xml").iter("property")

@@ -40,6 +40,8 @@ def lost(f: str, value: Any = None, process: int = 9) -> list[tuple[Any, ...]]:
         ("mutex", [*did("lock"), *did("unlock"), *did("acquire")], did("lock")),
         ("owned-mutex", [*did("lock"), *did("release"), *did("acquire")], did("unlock", process=1)),
         ("fenced-mutex", [*did("lock", result=3), *did("unlock")], did("acquire", result=3)),
+        ("bag", [*did("put", 1), *did("put", 2), *did("take", result=2)], did("take", result=2)),
+        ("multiset", [*did("insert", 1), *did("take", result=1)], did("take", result=1)),
         ("counter", [*did("incr"), *did("add", 4), *did("decrement")], did("read", result=5)),
         ("counter", [*did("inc", 2), *did("dec"), *did("increment")], did("get", result=1)),
         ("kv", [*did("write", "a"), *did("append", "b"), *did("r", result="ab")], did("get")),

@@ -13,7 +13,7 @@ import pytest
 from harness.errors import UnreadableError, UsageError
 from harness.formats import FORMATS, from_maps, read
 from harness.formats import _source as source_module
-from harness.history import History, MISMATCH, Phase
+from harness.history import MISMATCH, History, Phase
 from tests.support.foreign import EDN, JSON_LINES, LOG, our_line
 from tests.support.histories import GOLDEN
 

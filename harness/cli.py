@@ -338,7 +338,7 @@ def _judge(arguments: argparse.Namespace) -> Check:
 
 
 def _initial(text: str | None) -> Any:
-    if text is None:
+    if text is None or text == "nil":  # (as Jepsen writes it)
         return None
     try:
         return json.loads(text)

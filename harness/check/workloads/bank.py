@@ -65,7 +65,7 @@ class Bank:
         nils = [name for name, amount in balances.items() if not _is_number(amount)]
         negative = [name for name, amount in balances.items() if _is_number(amount) and amount < 0]
         strange = sorted(balances.keys() - accounts)
-        lacking = sorted(accounts - balances.keys())
+        lacking = sorted(self.accounts - balances.keys()) if self.accounts is not None else []
 
         def add(kind: str, what: str) -> None:
             found.add(kind, told_op(read, what), *shown)
@@ -95,11 +95,11 @@ def bank(
     `transfer` (value: `{"from", "to", "amount"}`; it is only counted). `total` and `accounts` are
     those of the first answered read if not given. Names of accounts are compared as text.
 
-    Anomalies: `wrong-total`, `unexpected-account`, `missing-account`, `nil-balance`,
-    `negative-balance` (unless `negative_balances`); one for each read. Source: Jepsen,
-    `tests/bank`, which demands no account to be there. A read that shows another total shows part
-    of a transfer: the reads are no snapshots. `unknown`: no read was answered. O(n) in the sizes of
-    all reads.
+    Anomalies: `wrong-total`, `unexpected-account`, `missing-account` (of those given: else one
+    without money may be left out), `nil-balance`, `negative-balance` (unless `negative_balances`);
+    one for each read. Source: Jepsen, `tests/bank`, which demands no account to be there. A read
+    that shows another total shows part of a transfer: the reads are no snapshots. `unknown`: no
+    read was answered. O(n) in the sizes of all reads.
 
     Example: read {a 5, b 5}, then read {a 5, b 4} is `invalid`, `wrong-total`.
     """

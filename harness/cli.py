@@ -70,7 +70,7 @@ def check(arguments: argparse.Namespace) -> int:
             do="harness check FILE --model MODEL; harness check alone lists the models.",
         )
     judge = _judge(arguments)
-    history = read(arguments.history, arguments.format)
+    history = read(arguments.history, arguments.format, independent=arguments.independent)
     gc.freeze()  # (nothing of it will be freed: it need not be looked through again and again)
     try:
         verdict = judge(history)
@@ -253,6 +253,9 @@ def _parser() -> argparse.ArgumentParser:
         help="what to judge it by (`harness check` alone lists them), or module:Class",
     )
     command.add_argument("--format", default="auto", help="of the file; found out where left out")
+    command.add_argument(
+        "--independent", action="store_true", help="values are pairs of a key and the value itself"
+    )
     command.add_argument(
         "--consistency-model", metavar="M", help="for transactions (strict-serializable)"
     )

@@ -23,7 +23,7 @@ from harness.formats._detect import detected
 from harness.formats._edn import Edn
 from harness.formats._json import Json
 from harness.formats._log import logged
-from harness.formats._pairing import paired
+from harness.formats._pairing import paired, taken_apart
 from harness.formats._sequence import op_maps
 from harness.formats._source import AGAIN, Source
 from harness.history import History, Phase, Record, read_records
@@ -43,7 +43,7 @@ FORMATS = ("auto", "jsonl", *_FOREIGN)
 """What `read` takes as `format`."""
 
 
-def read(path: Path, format: str = "auto") -> History:
+def read(path: Path, format: str = "auto", *, independent: bool = False) -> History:
     """The history in a file, or in the folder of a run (then with its phases).
 
     `jsonl` is this harness's own (docs/runs.md). The others are sequences of op maps:
@@ -54,6 +54,9 @@ def read(path: Path, format: str = "auto") -> History:
     - `jepsen-log`: lines `INFO  jepsen.util - 3\\t:ok\\t:read\\t1`; other lines are ignored. A
       `cas` that failed saw another value (error `MISMATCH`), unless the line names another error.
     - `porcupine-kv`: EDN maps of `get`, `put` and `append` with `:key` and `:value`.
+
+    With `independent`, every value is a pair of a key and the value itself, as in tests of Jepsen's
+    that work on many keys (`jepsen.independent`); the file itself does not tell.
 
     `auto` looks at the beginning of the file. Op maps have `type` and `value`, and may have `f`
     (else `txn`), `key`, `process` (else all ops belong to process 0), `index` (else their place),
@@ -76,7 +79,7 @@ def read(path: Path, format: str = "auto") -> History:
         path = path / "history.jsonl"
     try:
         with collector.paused():
-            history = _read(path, format)
+            history = _read(path, format, independent)
     except OSError as error:
         raise UnreadableError(
             f"{path} cannot be read.",
@@ -119,13 +122,20 @@ def _phases(path: Path) -> tuple[Phase, ...]:
         return ()
 
 
-def _read(path: Path, format: str) -> History:
+def _read(path: Path, format: str, independent: bool) -> History:
     with path.open("rb") as file:
         name = detected(path, file, FORMATS) if format == "auto" else format
         if name == "jsonl":
+            if independent:
+                raise UsageError(
+                    f"{path} names the key of every op.", do="Leave `independent` out."
+                )
             return _ours(path)
         source = Source(path, file)
-        return paired(_FOREIGN[name](source), source.damaged_here)
+        maps = _FOREIGN[name](source)
+        if independent:
+            maps = taken_apart(maps, source.damaged_here)
+        return paired(maps, source.damaged_here)
 
 
 def _ours(path: Path) -> History:

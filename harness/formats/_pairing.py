@@ -7,7 +7,7 @@ an `info` op, fields that are missing), and as strict about what cannot have bee
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from sys import intern
 from typing import Any
 
@@ -73,6 +73,18 @@ def paired(maps: Iterable[Mapping[Any, Any]], refused: Refused) -> History:
             op.start, op.end = op.index, op.end_index
     processes.rename()
     return History(ops, realtime=realtime)
+
+
+def taken_apart(maps: Iterable[Mapping[Any, Any]], refused: Refused) -> Iterator[Mapping[Any, Any]]:
+    """The op maps with the key and the value that their values are pairs of."""
+    for line in maps:
+        value = line.get("value")
+        if isinstance(value, list | tuple) and len(value) == 2:
+            yield {**line, "key": value[0], "value": value[1]}
+        elif value is None or isinstance(line.get("process"), str):
+            yield line  # (nobody knows what was answered, or it is the nemesis)
+        else:
+            raise refused(f"The value {value!r} is no pair of a key and a value.")
 
 
 def _op(line: Mapping[Any, Any], process: int, time: int, index: int, refused: Refused) -> Op:

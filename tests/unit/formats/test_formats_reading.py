@@ -148,6 +148,33 @@ def test_the_folder_of_a_run(tmp_path: Path) -> None:
         read(tmp_path / "empty")
 
 
+def test_values_of_independent_keys_are_taken_apart(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text(
+        "{:process 0 :type :invoke :f :cas :value [7 [1 2]]}\n"
+        "{:process :nemesis :type :info :f :start :value :all}\n"
+        "{:process 0 :type :ok :f :cas :value [7 [1 2]]}\n"
+        "{:process 1 :type :invoke :f :read :value [8 nil]}\n"
+        "{:process 1 :type :ok :f :read :value [8 3]}\n"
+        "{:process 2 :type :invoke :f :write :value [8 4]}\n"
+        "{:process 2 :type :info :f :write}\n"
+    )
+    ops = read(path, independent=True).ops
+    assert [(op.key, op.value, op.result) for op in ops] == [
+        (7, [1, 2], [1, 2]),
+        (8, None, 3),
+        (8, 4, None),
+    ]
+    assert [op.key for op in read(path).ops] == [None, None, None]
+    path.write_text("{:process 0 :type :invoke :f :write :value 3}")
+    with pytest.raises(UnreadableError, match=r"file:1:") as error:
+        read(path, independent=True)
+    assert "no pair of a key and a value" in str(error.value)
+    path.write_text(our_line(0, "invoke"))
+    with pytest.raises(UsageError, match="names the key of every op"):
+        read(path, independent=True)
+
+
 def test_a_format_that_is_none() -> None:
     with pytest.raises(UsageError, match="no format 'yaml'") as error:
         read(Path("any"), "yaml")

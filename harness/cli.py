@@ -13,6 +13,7 @@ import gc
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -44,6 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (`harness runs | head`) has seen enough. Nothing may be flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except Exception:
+        # An error of ours must not look like a verdict: Python's own status for it is 1.
+        traceback.print_exc()
+        return INFRASTRUCTURE
     return code
 
 
@@ -58,9 +63,12 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 def check(arguments: argparse.Namespace) -> int:
     """Judge one recorded history."""
+    from harness.check import Verdict
     from harness.check.named import NAMES
     from harness.formats import read
 
+    if arguments.history is None and arguments.options and "=" not in arguments.options[-1]:
+        arguments.history = Path(arguments.options.pop())  # (`--with a=1 FILE`)
     if arguments.history is None and arguments.model is None:
         print(_models(NAMES))
         return DONE
@@ -74,6 +82,9 @@ def check(arguments: argparse.Namespace) -> int:
     gc.freeze()  # (nothing of it will be freed: it need not be looked through again and again)
     try:
         verdict = judge(history)
+    except MemoryError:
+        summary = "Undecided: there is no more memory (bound it with --memory)."
+        verdict = Verdict(judge.name, "unknown", summary)
     finally:
         gc.unfreeze()
     if arguments.svg is not None:
@@ -272,6 +283,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--timeout", metavar="S", type=float, default=30.0, help="seconds to decide in (30)"
     )
+    command.add_argument(
+        "--memory", metavar="SIZE", help="what it may use beside the history (half of what is free)"
+    )
     command.add_argument("--svg", metavar="OUT", type=Path, help="draw the evidence")
     command.add_argument("--json", action="store_true", help="print JSON")
 
@@ -321,7 +335,11 @@ def _judge(arguments: argparse.Namespace) -> Check:
     from harness.check import linearizable
     from harness.check.named import check_named
 
-    model, initial, timeout = arguments.model, _initial(arguments.initial), arguments.timeout
+    model, initial = arguments.model, _initial(arguments.initial)
+    limits: dict[str, Any] = {
+        "timeout": arguments.timeout,
+        "memory": None if arguments.memory is None else _bytes(arguments.memory),
+    }
     if ":" in model:
         from harness.catalogue import thing_named
 
@@ -330,13 +348,15 @@ def _judge(arguments: argparse.Namespace) -> Check:
                 f"{model} takes neither --consistency-model nor --with.",
                 do="Write what it needs into the class.",
             )
-        return linearizable(thing_named(model), initial=initial, timeout=timeout)
+        if initial is not None:
+            raise UsageError(f"{model} takes no --initial.", do="Set `initial` in the class.")
+        return linearizable(thing_named(model), **limits)
     return check_named(
         model,
         consistency_model=arguments.consistency_model,
         initial=initial,
         options=_options(arguments.options),
-        timeout=timeout,
+        **limits,
     )
 
 
@@ -365,6 +385,15 @@ def _options(texts: Sequence[str]) -> dict[str, Any]:
     return options
 
 
+def _bytes(text: str) -> int:
+    units = {"K": 2**10, "M": 2**20, "G": 2**30}
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in units else (text, "")
+    try:
+        return int(float(number) * units.get(unit, 1))
+    except (ValueError, OverflowError):
+        raise UsageError(f"--memory {text!r} is no size.", do="Write e.g. --memory 2G.") from None
+
+
 def _models(names: Mapping[str, str]) -> str:
     width = max(map(len, names))
     return "\n".join(f"{name:<{width}}  {about}" for name, about in names.items())
@@ -391,13 +420,20 @@ def _told(verdict: Verdict) -> dict[str, Any]:
         "anomalies": verdict.anomalies,
         "not": verdict.data.get("not", []),
         "also-not": verdict.data.get("also_not", []),
-        "evidence": {"text": verdict.evidence_lines, **verdict.data} if verdict.data else None,
+        "evidence": {"text": verdict.evidence_lines, **_without(verdict.data, *_ABOVE)},
         "ops": verdict.ops,
         "seconds": round(verdict.seconds, 6),
         "check": verdict.check,
         "model": verdict.model,
         "summary": verdict.summary,
     }
+
+
+_ABOVE = ("anomalies", "not", "also_not")
+
+
+def _without(data: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name not in names}
 
 
 def _run_line(identity: dict[str, Any]) -> str:

@@ -245,9 +245,10 @@ def read_records(path: Path) -> Iterator[Record]:
                 except (ValueError, KeyError, TypeError) as error:
                     if not line.endswith(b"\n"):
                         return
+                    lacking = f"It has no {error}." if isinstance(error, KeyError) else str(error)
                     raise UnreadableError(
                         f"{path}:{number}: this line is no record of a history.",
-                        why=f"{type(error).__name__}: {error}",
+                        why=lacking,
                         do="Expected one JSON object a line with index, time, process, type, f, "
                         "key and value.",
                     ) from None

@@ -21,7 +21,10 @@ def span(op: Op) -> str:
     (its times are its indexes then, see `harness.formats.read`)."""
     if _by_index(op):
         return f"#{op.index}-{'…' if op.end_index is None else f'#{op.end_index}'}"
-    return f"{clock(op.start)}-{'…' if op.end is None else clock(op.end)} s"
+    if op.end is None:
+        return f"{clock(op.start)}-… s"
+    digits = 3 if op.end - op.start >= 1e6 else 6  # (below a millisecond they would look the same)
+    return f"{op.start / 1e9:.{digits}f}-{op.end / 1e9:.{digits}f} s"
 
 
 def start_of(op: Op) -> str:

@@ -112,7 +112,7 @@ class _Picture:
         step = 24.0
         for op in shown:
             span = max(ends[op.index] - columns[op.index], 0.6)
-            step = max(step, min(96.0, (len(_label(op)) + 4) * _CHARACTER / span))
+            step = max(step, min(130.0, (len(_label(op)) + 8) * _CHARACTER / span))
         self.row = {process: n for n, process in enumerate(sorted({op.process for op in shown}))}
         self.places = {
             op.index: _Place(
@@ -186,13 +186,13 @@ class _Picture:
 
 
 def _label(op: Op, cut: int | None = _LABEL) -> str:
-    if op.outcome == "ok" and (op.f in _ANSWERS or op.value is None):
+    if op.outcome == "ok" and (op.f in _ANSWERS or (op.value is None and op.result is not None)):
         text = f"{op.f} → {op.result!r}"
     elif _is_transaction(op.value):
         done = op.result if op.outcome == "ok" and _is_transaction(op.result) else op.value
         text = ", ".join(f"{f} {key} {_short(value)}" for f, key, value in done)
     else:
-        text = f"{op.f} {op.value!r}"
+        text = op.f if op.value is None else f"{op.f} {op.value!r}"
     return text if cut is None or len(text) <= cut else text[: cut - 1] + "…"
 
 

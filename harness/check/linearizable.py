@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from harness import collector
 from harness.check.budget import TIMEOUT_S, Budget, OverBudgetError, limits
 from harness.check.evidence import explain
 from harness.check.models import Model, UnfitOpError, as_model, named
@@ -15,10 +16,6 @@ from harness.history import History
 from harness.units import Duration
 
 ANOMALY = "nonlinearizable"
-
-_TO_FREE = 0.05
-"""The part of the time that is kept for freeing what the search remembered: it takes some 7 % of
-what the search took."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,11 @@ class Linearizable:
         return f"linearizable({self.model.name})"
 
     def __call__(self, history: History) -> Verdict:
+        with collector.paused():
+            return self._verdict(history)
+
+    def _verdict(self, history: History) -> Verdict:
         budget = Budget(self.timeout_s, self.memory)
-        budget.deadline -= _TO_FREE * self.timeout_s
         parts = Parts(self.model, history, budget)
         told: dict[str, Any]
         if not any(op.outcome == "ok" for op in history.ops):

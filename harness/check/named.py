@@ -185,7 +185,7 @@ def _made(
                 f"{known} takes no {name!r}.",
                 do=f"It takes {', '.join(takes)}." if takes else "It takes nothing.",
             )
-        options[name] = value
+        options[name] = _fitting(name, value, parameters[name])
     lacking = [
         name
         for name, parameter in parameters.items()
@@ -197,6 +197,17 @@ def _made(
             do=f"--with {' '.join(f'{name}=…' for name in lacking)}",
         )
     return make(**options)
+
+
+def _fitting(name: str, value: Any, parameter: Parameter) -> Any:
+    """The value, unless it is plainly of another kind than the parameter."""
+    if isinstance(parameter.default, bool) and not isinstance(value, bool):
+        raise UsageError(f"{name} is true or false, not {value!r}.")
+    takes = str(parameter.annotation)
+    numeric = any(word in takes for word in ("Duration", "float", "int")) and "str" not in takes
+    if numeric and isinstance(value, str):
+        raise UsageError(f"{name} is a number, not {value!r}.", do=f"--with {name}=1")
+    return value
 
 
 def _without_model(function: Callable[..., Any]) -> Signature:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ FORMATS = ("auto", "jsonl", *_FOREIGN)
 """What `read` takes as `format`."""
 
 
-def read(path: Path, format: str = "auto", *, independent: bool = False) -> History:
+def read(path: str | PathLike[str], format: str = "auto", *, independent: bool = False) -> History:
     """The history in a file, or in the folder of a run (then with its phases).
 
     `jsonl` is this harness's own (docs/runs.md). The others are sequences of op maps:
@@ -61,16 +62,17 @@ def read(path: Path, format: str = "auto", *, independent: bool = False) -> Hist
     `auto` looks at the beginning of the file. Op maps have `type` and `value`, and may have `f`
     (else `txn`), `key`, `process` (else all ops belong to process 0), `index` (else their place),
     `time` in nanoseconds (else, or where times fall, ops start and end at their index), `node`,
-    `final`, `error` or `exception`. Ops of a process that is no number, as the nemesis, are left
-    out. A process that goes on after an `info` op gets a new number. Ops never completed are
-    `info`. Completions in a history that has no invocations are ops that start and end at their
-    index, and `realtime` is False.
+    `final`, `error` or `exception`. Ops of the nemesis are left out. Processes with other names
+    get numbers, and so does one that goes on after an `info` op. Ops never completed are `info`.
+    Completions in a history that has no invocations are ops that start and end at their index, and
+    `realtime` is False.
 
     O(n) in time; holds the ops and about a megabyte of the file. Raises `UnreadableError` with
     file, line and reason where the file is damaged, half-written, empty or of no known format
     (only the half line that a killed run leaves behind at the end of a `jsonl` is left out), and
     `UsageError` if there is no such format.
     """
+    path = Path(path)
     if format not in FORMATS:
         raise UsageError(f"There is no format {format!r}.", do=f"Formats: {', '.join(FORMATS)}.")
     phases: tuple[Phase, ...] = ()
@@ -89,7 +91,7 @@ def read(path: Path, format: str = "auto", *, independent: bool = False) -> Hist
     if not history.ops:
         raise UnreadableError(
             f"{path} holds no ops.",
-            why="Ops of a process that is no number, as the nemesis, do not count.",
+            why="Nothing in it is an op of a client; those of the nemesis do not count.",
             do=f"Name a file with ops in one of the formats: {', '.join(FORMATS)}.",
         )
     return replace(history, phases=phases) if phases else history

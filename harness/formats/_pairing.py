@@ -40,7 +40,7 @@ def paired(maps: Iterable[Mapping[Any, Any]], refused: Refused) -> History:
         kind = line.get("type")
         if kind == "invoke":
             if process in opened:
-                raise refused(f"Process {process} has another op open.")
+                raise refused(f"Process {line.get('process', 0)} has another op open.")
             if ops and not invoked:
                 raise refused("Here an op is invoked, but those before were completed only.")
             invoked = True
@@ -53,7 +53,9 @@ def paired(maps: Iterable[Mapping[Any, Any]], refused: Refused) -> History:
         done = opened.pop(process, None)
         if done is None:
             if invoked:
-                raise refused(f"Process {process} has no op open that could be completed.")
+                raise refused(
+                    f"Process {line.get('process', 0)} has no op open that could be completed."
+                )
             done = _op(line, process, time, index, refused)
             processes.took(done)
             ops.append(done)
@@ -181,11 +183,13 @@ class _Order:
 
 
 class _Processes:
-    """The numbers of processes. One that goes on after an `info` op is a new one from then on."""
+    """The numbers of processes. One that goes on after an `info` op is a new one from then on; one
+    that has a name gets a number in the end, and is negative until then."""
 
     def __init__(self, refused: Refused) -> None:
         self._refused = refused
-        self._named: bool | None = None
+        self._given: bool | None = None
+        self._names: dict[str, int] = {}
         self._retired: set[int] = set()
         self._lives: dict[int, int] = {}  # process → which new one it is at present
         self._renamed: list[tuple[Op, int]] = []
@@ -196,21 +200,25 @@ class _Processes:
         """The process as the file has it; None if the op is none of a client."""
         process = line.get("process")
         if process is None:
-            return self._number(0, named=False)
+            return self._number(0, given=False)
         if type(process) is str:
-            if not process.isdecimal():
+            if process.lstrip(":").startswith("nemesis"):
                 return None
-            process = int(process)
-        elif type(process) is not int:
+            if process.isdecimal():
+                process = int(process)
+            else:
+                process = self._names.setdefault(process, -1 - len(self._names))
+        elif type(process) is not int or process < 0:
             raise self._refused(f"The process {process!r} is neither a number nor a name.")
-        return self._number(process, named=True)
+        return self._number(process, given=True)
 
     def took(self, op: Op) -> None:
         """A new op has begun."""
         process = op.process
         if process > self._highest:
             self._highest = process
-        if self._retired and process in self._retired:
+        new = process < 0 and process not in self._lives
+        if new or (self._retired and process in self._retired):
             self._retired.discard(process)
             self._lives[process] = self._count
             self._count += 1
@@ -226,9 +234,9 @@ class _Processes:
         for op, life in self._renamed:
             op.process = self._highest + 1 + life
 
-    def _number(self, process: int, *, named: bool) -> int:
-        if self._named is None:
-            self._named = named
-        elif self._named is not named:
+    def _number(self, process: int, *, given: bool) -> int:
+        if self._given is None:
+            self._given = given
+        elif self._given is not given:
             raise self._refused("Some ops name a process, and some do not.")
         return process

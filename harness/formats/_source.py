@@ -13,7 +13,10 @@ LONGEST = 1 << 26
 """Characters of one op: a file that is damaged so that an op never ends is not read into memory
 as a whole. A read of all of a set of a million elements has a tenth of this."""
 
-AGAIN = "Get the file again from what wrote it; a part of a history is not judged."
+AGAIN = (
+    "Mend it, or get the file again from what wrote it; a part of a history is not judged "
+    "(docs/histories.md has the formats)."
+)
 
 
 class Cut(Exception):  # noqa: N818 (it asks for more, and is an error only at the end of the file)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from harness import doctor
+from harness.check.linearizable import Linearizable
 from harness.cli import main
 from harness.doctor import Row
 from harness.record.folder import RunFolder
@@ -50,7 +51,7 @@ def test_check_tells_the_verdict_by_word_and_exit_code(
     assert printed["valid"] == {"valid": True, "invalid": False, "unknown": "unknown"}[word]
     assert printed["anomalies"] == (["nonlinearizable"] if code == 1 else [])
     assert printed["not"] == [] and printed["ops"] >= 1 and printed["seconds"] >= 0
-    assert (printed["evidence"] is not None) == (code == 1)
+    assert bool(printed["evidence"]["text"]) == (code == 1)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,68 @@ def test_a_model_of_ones_own_is_named_by_module_and_class(
     for wrong in ("accounts_model:Bank", "nothing_here:Account", "json:loads", "json:__name__"):
         assert main([*command[:3], wrong]) == 3
     assert main([*command, "--with", "a=1"]) == 3
+    assert main([*command, "--initial", "1"]) == 3
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_model_of_ones_own_that_fails_is_wrong_use_and_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    (tmp_path / "failing_models.py").write_text(
+        "from harness.check.models import UnfitOpError\n"
+        "class Typo:\n"
+        "    initial = 0\n"
+        "    def step(self, state, op):\n"
+        "        return op.valeu\n"
+        "class Forgotten:\n"
+        "    initial = 0\n"
+        "    def step(self, state, op):\n"
+        "        if op.f == 'cas': return state\n"
+        "class Unfit:\n"
+        "    initial = 0\n"
+        "    def step(self, state, op):\n"
+        "        raise UnfitOpError(op.f)\n"
+    )
+    path = tmp_path / "history.jsonl"
+    path.write_text(VALID)
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", str(path), "--model", "failing_models:Typo"]) == 3
+    said = capsys.readouterr().err
+    assert "The model typo failed at write 1 in the state 0." in said
+    assert "'valeu' (" in said and "failing_models.py:5)" in said
+    assert main(["check", str(path), "--model", "failing_models:Forgotten"]) == 3
+    assert "forgotten.step returned None for write 1" in capsys.readouterr().err
+    assert main(["check", str(path), "--model", "failing_models:Unfit"]) == 2
+    assert "does not fit" in capsys.readouterr().out
+
+
+def test_an_error_of_ours_does_not_look_like_a_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text(VALID)
+
+    for error, code in ((RuntimeError("ours"), 4), (MemoryError(), 2)):
+
+        def fail(*_: Any, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(Linearizable, "__call__", fail)
+        assert main(["check", str(path), "--model", "register"]) == code
+    assert "no more memory" in capsys.readouterr().out
+
+
+def test_options_of_the_check_and_the_file_may_come_in_any_order(
+    tmp_path: Path, capsys: Output
+) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text(VALID)
+    common = ["check", "--model", "cas-register", "--memory", "1.5G", "--with", "mismatches=false"]
+    assert main([*common, str(path)]) == 0
+    assert main([*common, "mismatches"]) == 3
+    for wrong in (["--with", "mismatches=no"], ["--with", "mismatches"], ["--memory", "much"]):
+        assert main(["check", str(path), "--model", "cas-register", *wrong]) == 3
+    assert "mismatches is true or false, not 'no'" in capsys.readouterr().err
 
 
 def test_the_initial_value_counts(tmp_path: Path, capsys: Output) -> None:

@@ -53,7 +53,7 @@ def test_a_wrong_option_is_one_message(
     pytester: pytest.Pytester, option: str, message: str
 ) -> None:
     pytester.makepyfile("def test_nothing(): pass")
-    result = pytester.runpytest_subprocess(option, timeout=60)
+    result = pytester.runpytest_inprocess(option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     text = result.stdout.str() + result.stderr.str()
     assert message in text and "Traceback" not in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,12 +18,11 @@ from harness.history import MISMATCH, Op, Phase
 from harness.probes import Look, Probe
 from harness.steady import Kept, Watch, kept
 from harness.timeline import Measurement
-
-BEGUN = time.monotonic_ns()
+from tests.support.virtual_time import run_virtually
 
 
 def now() -> int:
-    return time.monotonic_ns() - BEGUN
+    return round(asyncio.get_running_loop().time() * 1e9)
 
 
 class Given:
@@ -33,16 +32,23 @@ class Given:
         self.value = value
         self.probe = probe("given", self.measure, **(tolerance or {"at_most": 1}))
 
-    def measure(self, _: Look) -> Any:
+    async def measure(self, _: Look) -> Any:
         if isinstance(self.value, Exception):
             raise self.value
         return self.value
 
 
 def watched(
-    tmp_path: Path, work: Callable[[Watch], Awaitable[Any]], *steady: Probe, **more: Any
+    tmp_path: Path,
+    work: Callable[[Watch], Awaitable[Any]],
+    *steady: Probe,
+    run: Callable[[Any], Any] = run_virtually,
+    **more: Any,
 ) -> Any:
-    """What `work` gives while a watch runs beside it; the first failure of either is raised."""
+    """What `work` gives while a watch runs beside it; the first failure of either is raised.
+
+    In virtual time: probes must be coroutines, as a thread would be waited for in vain.
+    """
 
     async def main() -> Any:
         look: Any = None
@@ -61,7 +67,7 @@ def watched(
             working.cancel()
             await asyncio.gather(running, working, return_exceptions=True)
 
-    return asyncio.run(main())
+    return run(main())
 
 
 async def for_ever(_: Watch) -> None:
@@ -76,7 +82,7 @@ def test_a_state_that_is_steady_is_found_so(tmp_path: Path) -> None:
 
 
 def test_what_is_out_of_its_tolerance_is_told_with_its_value(tmp_path: Path) -> None:
-    given, fine = Given(2.5), probe("fine", lambda _: True)
+    given, fine = Given(2.5), probe("fine", Given(1).measure)
     wrong = watched(tmp_path, lambda watch: watch.steady_since(now(), 0.5), given.probe, fine)
     assert wrong == ["given was 2.5 (at most 1 is demanded)"]
 
@@ -87,6 +93,7 @@ def test_only_what_was_measured_after_the_moment_counts(tmp_path: Path) -> None:
     async def work(watch: Watch) -> list[str]:
         await watch.steady_since(now(), 5)
         given.value = 3
+        await asyncio.sleep(0.01)
         return await watch.steady_since(now(), 0.7)
 
     assert watched(tmp_path, work, given.probe) == ["given was 3 (at most 1 is demanded)"]
@@ -114,10 +121,18 @@ def test_a_probe_that_hangs_is_out_of_tolerance(tmp_path: Path) -> None:
     assert wrong.startswith("slow could not be measured (TimeoutError)")
 
 
+def test_a_plain_function_is_measured_in_a_thread(tmp_path: Path) -> None:
+    met: list[str] = []
+    fine = probe("fine", lambda _: met.append(threading.current_thread().name) or True)
+    wrong = watched(tmp_path, lambda watch: watch.steady_since(now(), 5), fine, run=asyncio.run)
+    assert wrong == []
+    assert met and threading.main_thread().name not in met
+
+
 def test_a_bug_in_a_probe_ends_the_run(tmp_path: Path) -> None:
     wrong = probe("wrong", lambda look: look.absent)
     with pytest.raises(UsageError, match=r"The probe wrong failed.*\n.*absent"):
-        watched(tmp_path, for_ever, wrong)
+        watched(tmp_path, for_ever, wrong, run=asyncio.run)
 
 
 def test_a_stop_condition_ends_the_run_only_if_it_lasts(tmp_path: Path) -> None:

@@ -57,8 +57,8 @@ def list_append(
     costs more, at worst their number squared over 2048.
 
     `data["anomalies"]` holds the kinds that the model excludes, `data["not"]` the weakest models
-    that all that was found rules out, `data["also_not"]` what follows, `data["evidence"]` the
-    shortest cycle or the first case of the gravest kind.
+    that all that was found rules out, `data["also_not"]` what follows, `data["ops"]`
+    and `data["edges"]` the shortest cycle or the first case of the gravest kind.
 
     `unknown`: no transaction depends on another (`empty-transaction-graph`), the history is none
     of such transactions, or `timeout` or `memory` (bytes by which the process may grow) was passed

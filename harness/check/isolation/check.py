@@ -11,7 +11,6 @@ from harness.check.budget import Budget, OverBudgetError
 from harness.check.isolation.anomalies import CYCLES, EMPTY, gravest_first
 from harness.check.isolation.cycles import Tangles, search, tangles
 from harness.check.isolation.evidence import Evidence, of_case, of_cycle
-from harness.check.isolation.graph import Builder
 from harness.check.isolation.models import boundary
 from harness.check.isolation.orders import (
     add_given_order,
@@ -79,7 +78,8 @@ class Isolation:
         inference = self.infer(history, budget)
         findings.inference = inference
         builder = inference.builder
-        findings.linked = len(builder.edges()) > 0
+        findings.linked = builder.any_edge
+        budget.demand()
         if self.order:
             add_given_order(builder, inference.ops, self.order)
         variant = self._variant()
@@ -87,9 +87,12 @@ class Isolation:
             add_realtime_order(builder, inference.ops)
         elif variant == "-process":
             add_process_order(builder, inference.ops)
-        findings.ordered = _reaches_transactions(builder)
         budget.demand()
-        findings.tangled = tangles(builder.edges(), builder.nodes)
+        edges = builder.edges()
+        # (Those of an order may end in between.)
+        findings.ordered = bool((edges.target < builder.transactions).any())
+        budget.demand()
+        findings.tangled = tangles(edges, builder.nodes, budget)
         search(findings.tangled, variant, inference.cases.first, budget)
         timed = variant == "-realtime" and history.realtime
         if timed and inference.in_real_time is not None and not findings.kinds & self.judged:
@@ -166,8 +169,3 @@ class Isolation:
         assert tangled is not None
         steps = shortest_cycle(tangled, kind, len(inference.ops))
         return of_cycle(kind, steps, inference, self._variant().removeprefix("-"))
-
-
-def _reaches_transactions(builder: Builder) -> bool:
-    """Whether any edge leads to a transaction. (Those of an order may end in between.)"""
-    return bool((builder.edges().target < builder.transactions).any())

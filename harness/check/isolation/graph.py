@@ -101,6 +101,11 @@ class Builder:
         pairs = np.array(begins, np.int64).reshape(-1, 2)
         self.add(pairs[:, 0], pairs[:, 1], label)
 
+    @property
+    def any_edge(self) -> bool:
+        """Whether any was added."""
+        return any(len(part) for part in self._parts)
+
     def edges(self) -> Edges:
         """All that were added."""
         if not self._parts:

@@ -16,9 +16,8 @@ from harness.check.isolation.transactions import quoted
 def add_dependencies(builder: Builder, registers: Registers, steps: Steps, budget: Budget) -> None:
     """Add ww, wr and rw. O(micro-ops + version steps · readers of a version)."""
     pairs: dict[Label, list[tuple[int, int]]] = {Label.WW: [], Label.WR: [], Label.RW: []}
-    for count, (key, register) in enumerate(registers.keys.items()):
-        if not count % 256:
-            budget.demand()
+    for key, register in registers.keys.items():
+        budget.worked(len(register.met))
         written, read = register.written, register.read
         for value, readers in read.items():
             if value in written:
@@ -33,6 +32,7 @@ def add_dependencies(builder: Builder, registers: Registers, steps: Steps, budge
                 pairs[Label.WW].append((written[before], written[after]))
             pairs[Label.RW] += [(reader, written[after]) for reader in read.get(before, ())]
     for label, found in pairs.items():
+        budget.demand()
         array = np.array(found, np.int64).reshape(-1, 2)
         builder.add(array[:, 0], array[:, 1], label)
 

@@ -59,13 +59,12 @@ def version_steps(registers: Registers, assumed: Assumptions, budget: Budget) ->
         if not wanted:
             continue
         found: Steps = {}
-        for count, (key, register) in enumerate(registers.keys.items()):
-            if not count % 256:
-                budget.demand()
+        for key, register in registers.keys.items():
+            budget.worked(len(register.met))
             steps = list(source(registers, register))
             if steps:
                 found[key] = kept.get(key, []) + steps
-        cyclic = _cyclic(registers, found)
+        cyclic = _cyclic(registers, found, budget)
         for key, steps in found.items():
             if key in cyclic:
                 _tell_cycle(registers, key, steps, cyclic[key])
@@ -113,20 +112,24 @@ def _timed(registers: Registers) -> bool:
     return any(op.end_index is not None and op.end_index > op.index for op in registers.ops)
 
 
-def _cyclic(registers: Registers, steps: Steps) -> dict[Any, set[Any]]:
+def _cyclic(registers: Registers, steps: Steps, budget: Budget) -> dict[Any, set[Any]]:
     """The keys whose versions are in a cycle, with the versions of one of those."""
     numbers: dict[tuple[Any, Any], int] = {}
     pairs: list[tuple[int, int]] = []
     for key, known in steps.items():
+        budget.worked(len(known))
         register = registers.keys[key]
         initial = numbers.setdefault((key, register.initial), len(numbers))
         for value in register.versions():
             if value != register.initial:
                 pairs.append((initial, numbers.setdefault((key, value), len(numbers))))
         pairs += [(numbers[key, step.before], numbers[key, step.after]) for step in known]
+    budget.demand()
     array = np.array(pairs, np.int64).reshape(-1, 2)
+    budget.demand()
     edges = Edges(array[:, 0], array[:, 1], np.zeros(len(array), np.int64))
     component = components(edges, len(numbers)).tolist()
+    budget.demand()
     knots: dict[tuple[Any, int], set[Any]] = {}
     for (key, value), number in numbers.items():
         knots.setdefault((key, component[number]), set()).add(value)

@@ -71,7 +71,11 @@ def as_model(thing: Any) -> Model:
             def step(self, state, op):
                 if op.f == "balance":
                     return state if op.result == state else INCONSISTENT
-                return state + op.value if state + op.value >= 0 else INCONSISTENT
+                if op.f == "deposit":
+                    return state + op.value
+                if op.f == "withdraw":
+                    return state - op.value if state >= op.value else INCONSISTENT
+                raise UnfitOpError(op.f)
 
     `step` is given an op that succeeded, with what it answered in `op.result`, or one without an
     answer (`op.outcome == "info"`), of which it says what it does if it does anything. States must

@@ -6,8 +6,8 @@ import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.check.models._model import Model
-from harness.errors import UsageError
+from harness.check.models._model import Model, UnfitOpError
+from harness.errors import UsageError, with_place
 from harness.history import History, Op, hashable
 
 
@@ -32,12 +32,31 @@ class OwnModel(Model):
         self._hashed(self.initial)
 
     def step(self, state: Any, op: Op) -> Any:
-        return self._hashed(self._step(state, op))
+        try:
+            after = self._step(state, op)
+        except UnfitOpError:
+            raise
+        except Exception as error:
+            raise self._failed(error, state, op) from error
+        for wrong in (None, True, False):
+            # Forgotten, or meant for INCONSISTENT: a sound model that uses these begins with one.
+            if after is wrong and not isinstance(self.initial, type(wrong)):
+                raise UsageError(
+                    f"{self.name}.step returned {after} for {op.f} {op.value!r} in the state "
+                    f"{state!r}.",
+                    do="Return the state after the op, or INCONSISTENT where a sound object cannot "
+                    "have answered that; raise UnfitOpError for an op that the model does not "
+                    "know.",
+                )
+        return self._hashed(after)
 
     def outcomes(self, state: Any, op: Op) -> Iterable[Any]:
         if self._outcomes is None:
             return super().outcomes(state, op)
-        return map(self._hashed, self._outcomes(state, op))
+        try:
+            return list(map(self._hashed, self._outcomes(state, op)))
+        except Exception as error:
+            raise self._failed(error, state, op) from error
 
     def parts(self, history: History) -> Mapping[Hashable, Sequence[Op]]:
         partition = getattr(self.spec, "partition", None)
@@ -47,6 +66,15 @@ class OwnModel(Model):
         for op in history.ops:
             parts.setdefault(hashable(partition(op)), []).append(op)
         return parts
+
+    def _failed(self, error: Exception, state: Any, op: Op) -> UsageError:
+        if isinstance(error, UsageError):
+            return error
+        return UsageError(
+            f"The model {self.name} failed at {op.f} {op.value!r} in the state {state!r}.",
+            why=with_place(error),
+            do="Correct the model; for an op that it does not know, let it raise UnfitOpError.",
+        )
 
     def _hashed(self, state: Any) -> Any:
         try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.check._findings import Findings, brief, judge
-from harness.check._text import clock, many
+from harness.check._text import clock, end_of, many
 from harness.check.verdict import Verdict
 from harness.history import History, Op, hashable
 from harness.units import Duration, to_seconds
@@ -121,10 +121,11 @@ def _overlaps(key: Hashable, tenures: Iterable[_Tenure], found: Findings) -> Non
         if rival is not None and one.start < rival.end:
             until = min(one.end, rival.end)
             end = "the end" if until == float("inf") else f"{clock(until)} s"
-            sentence = (
-                f"{brief(rival.by)} and {brief(one.by)} both owned {brief(key)} from "
-                f"{clock(one.start)} s to {end}"
-            )
+            what = "it" if key is None else brief(key)
+            when = f"{end_of(one.op)} on"
+            if one.start != one.op.end_index:  # (else the times are places in the file)
+                when = f"{clock(one.start)} s to {end}"
+            sentence = f"{brief(rival.by)} and {brief(one.by)} both owned {what} from {when}"
             found.add("two-owners", sentence, rival.op, one.op)
         if first is None or first.end < one.end:
             if first is not None and first.by != one.by:

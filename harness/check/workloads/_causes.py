@@ -50,7 +50,7 @@ def causes(history: History, initial: Hashable, budget: Budget) -> Causes:
     graph = Causes()
     makers: dict[tuple[Hashable, Hashable], int] = {}
     failed: dict[tuple[Hashable, Hashable], Op] = {}
-    known = [op for op in history.ops if op.f in _READS or op.f in WRITES]
+    known = [op for op in watched(history.ops, budget) if op.f in _READS or op.f in WRITES]
     placed = []
     for key, ops in by_key(known).items():
         placed += [(op, key) for op in watched(ops, budget)]

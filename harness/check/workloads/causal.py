@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from harness import collector
 from harness.check._findings import Findings, brief, judge, told_op
 from harness.check._text import many
 from harness.check.budget import TIMEOUT_S, Budget, OverBudgetError, limits
@@ -29,6 +30,10 @@ class Causal:
     name: str = "causal"
 
     def __call__(self, history: History) -> Verdict:
+        with collector.paused():
+            return self._verdict(history)
+
+    def _verdict(self, history: History) -> Verdict:
         began = time.monotonic()
         budget = Budget(self.timeout_s, self.memory)
         found = Findings(
@@ -142,8 +147,11 @@ def _overwritten(node: Node, source: Op, over: Op, found: Findings) -> None:
 
 def _in_causal_order(graph: Causes, budget: Budget) -> Iterator[Node]:
     """Each op after all that it follows; those on cycles, and what follows them, are left out."""
-    waiting = [len(node.causes) for node in graph.nodes]
-    effects: list[list[int]] = [[] for _node in graph.nodes]
+    waiting: list[int] = []
+    effects: list[list[int]] = []
+    for node in watched(graph.nodes, budget):
+        waiting.append(len(node.causes))
+        effects.append([])
     for node in watched(graph.nodes, budget):
         for cause in node.causes:
             effects[cause].append(node.place)

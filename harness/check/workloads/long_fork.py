@@ -7,13 +7,14 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
+from harness import collector
 from harness.check._findings import Findings, brief, judge, told_op
 from harness.check._text import many
 from harness.check.budget import TIMEOUT_S, Budget, OverBudgetError, limits
 from harness.check.verdict import Verdict
-from harness.check.workloads._ops import READS, WRITES, missing
+from harness.check.workloads._ops import READS, WRITES, missing, watched
 from harness.history import History, Op, hashable
 from harness.units import Duration
 
@@ -27,22 +28,28 @@ class LongFork:
     name: str = "long-fork"
 
     def __call__(self, history: History) -> Verdict:
+        with collector.paused():
+            return self._verdict(history)
+
+    def _verdict(self, history: History) -> Verdict:
         began = time.monotonic()
         budget = Budget(self.timeout_s, self.memory)
         found = Findings("long-fork")
-        states = [(op, state) for op in history.ops if (state := _state(op))]
-        unclear = _unclear(history.ops, [state for _op, state in states])
-        reads: dict[frozenset[Hashable], dict[frozenset[Hashable], _Read]] = defaultdict(dict)
-        for op, state in states:
-            group = frozenset(state) - unclear
-            seen = frozenset(key for key in group if state[key] is not None)
-            reads[group].setdefault(seen, _Read(op, seen))
-        count = len(states)
+        states: list[tuple[Op, dict[Hashable, Any]]] = []
+        unclear: set[Hashable] = set()
+        reads: _Reads = defaultdict(dict)
         unknown = None
         try:
+            states += ((op, state) for op in watched(history.ops, budget) if (state := _state(op)))
+            unclear |= _unclear(history.ops, [state for _op, state in states], budget)
+            for op, state in watched(states, budget):
+                group = frozenset(state) - unclear
+                seen = frozenset(key for key in group if state[key] is not None)
+                reads[group].setdefault(seen, _Read(op, seen))
             comparable = _compare(reads, found, budget)
         except OverBudgetError as error:
             comparable, unknown = True, f"Undecided after {budget.told(error.limit)}."
+        count = len(states)
         if unclear:
             one = min(unclear, key=repr)
             unknown = f"Key {one!r} has several values: which reads of it are older cannot be told."
@@ -85,6 +92,10 @@ class _Read:
     seen: frozenset[Hashable]
 
 
+_Reads: TypeAlias = dict[frozenset[Hashable], dict[frozenset[Hashable], _Read]]
+"""Of each group of keys, one read for each set of those seen."""
+
+
 def _state(op: Op) -> dict[Hashable, Any]:
     """What an answered read saw of each key; empty for all other ops."""
     steps = op.result
@@ -97,11 +108,13 @@ def _state(op: Op) -> dict[Hashable, Any]:
     return {hashable(step[1]): hashable(step[2]) for step in steps}
 
 
-def _unclear(ops: Iterable[Op], states: Iterable[Mapping[Hashable, Any]]) -> set[Hashable]:
+def _unclear(
+    ops: Iterable[Op], states: Iterable[Mapping[Hashable, Any]], budget: Budget
+) -> set[Hashable]:
     """The keys that are written twice, as far as is known, or seen with two values."""
     unclear: set[Hashable] = set()
     written: set[Hashable] = set()
-    for op in ops:
+    for op in watched(ops, budget):
         if op.outcome == "fail" or not isinstance(op.value, list | tuple):
             continue
         for step in op.value:
@@ -109,7 +122,7 @@ def _unclear(ops: Iterable[Op], states: Iterable[Mapping[Hashable, Any]]) -> set
                 key: Hashable = hashable(step[1])
                 (unclear if key in written else written).add(key)
     values: dict[Hashable, Any] = {}
-    for state in states:
+    for state in watched(states, budget):
         for key, value in state.items():
             if value is not None and values.setdefault(key, value) != value:
                 unclear.add(key)
@@ -117,7 +130,7 @@ def _unclear(ops: Iterable[Op], states: Iterable[Mapping[Hashable, Any]]) -> set
 
 
 def _compare(
-    reads: Mapping[frozenset[Hashable], Mapping[frozenset[Hashable], _Read]],
+    reads: _Reads,
     found: Findings,
     budget: Budget,
 ) -> bool:

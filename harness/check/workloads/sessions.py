@@ -22,6 +22,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from harness import collector
 from harness.check._findings import Findings, brief, judge, told_op
 from harness.check._text import many
 from harness.check.budget import TIMEOUT_S, Budget, OverBudgetError, limits
@@ -50,16 +51,22 @@ class Session:
     memory: int
 
     def __call__(self, history: History) -> Verdict:
+        with collector.paused():
+            return self._verdict(history)
+
+    def _verdict(self, history: History) -> Verdict:
         began = time.monotonic()
         budget = Budget(self.timeout_s, self.memory)
         when = moments(history)
         found = Findings(self.anomaly)
-        known = [op for op in history.ops if op.f in READS or op.f in WRITES]
-        keys = {key: list(filter(steps, ops)) for key, ops in by_key(known).items()}
+        keys: dict[Hashable, list[Op]] = {}
         versions: dict[Hashable, Versions] = {}
         unclear: list[Hashable] = []
         compared, unknown = 0, None
         try:
+            known = [op for op in watched(history.ops, budget) if op.f in READS or op.f in WRITES]
+            for key, ops in by_key(known).items():
+                keys[key] = list(filter(steps, watched(ops, budget)))
             for key, ops in keys.items():
                 versions[key] = Versions.of(watched(ops, budget), when)
                 if versions[key].unclear is not None:

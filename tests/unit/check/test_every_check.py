@@ -89,7 +89,7 @@ def test_nothing_happened_is_unknown(check: Check) -> None:
     assert verdict.summary.endswith(".")
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(HISTORIES)
 def test_no_history_makes_them_raise(history: History) -> None:
     for check in CHECKS:

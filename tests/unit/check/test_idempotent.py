@@ -144,7 +144,7 @@ KEYS = st.sampled_from(["a", "b", 1, (1, "a"), None])
 OPS = st.lists(st.tuples(KEYS, st.sampled_from(["ok", "fail", "info"])), max_size=8)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(OPS, st.lists(KEYS, max_size=6))
 def test_it_agrees_with_a_count_by_hand(asked: list[tuple[Any, Any]], effects: list[Any]) -> None:
     ops = [charge(key, outcome, at=n) for n, (key, outcome) in enumerate(asked)]

@@ -192,16 +192,6 @@ def hard() -> History:
     return history(*begin, *pairs, *end, *read(50, 99), *read(50, 98), *wrote(51, 98))
 
 
-def test_limits_end_in_unknown_and_say_what_to_do() -> None:
-    few = linearizable("cas-register", memory=1)(hard())
-    assert few.result == "unknown"
-    assert "memory=" in few.summary
-    short = linearizable("cas-register", timeout=0.05)(hard())
-    assert short.result == "unknown"
-    assert "timeout" in short.summary
-    assert short.seconds < 5
-
-
 def test_a_hard_key_does_not_hide_a_plain_failure() -> None:
     at_y = {"key": "y"}
     hard_ops = hard().ops

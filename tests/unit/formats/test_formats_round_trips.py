@@ -114,7 +114,7 @@ def alike(ops: Any, others: Any) -> bool:
 
 
 @given(records(), st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_edn(made: list[Record], data: st.DataObject) -> None:
     blank = Spacing(data, EDN_BLANKS)
     maps = [as_edn(record.to_json(), blank) for record in made]
@@ -126,7 +126,7 @@ def test_edn(made: list[Record], data: st.DataObject) -> None:
 
 
 @given(records(), st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_json(made: list[Record], data: st.DataObject) -> None:
     blank = Spacing(data, JSON_BLANKS)
     maps = [as_json(record.to_json(), blank) for record in made]
@@ -138,7 +138,7 @@ def test_json(made: list[Record], data: st.DataObject) -> None:
 
 
 @given(records(st.integers(-(2**63), 2**64 - 1) | LOG_VALUES))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_our_own(made: list[Record]) -> None:
     try:
         text = "".join(orjson.dumps(record.to_json()).decode() + "\n" for record in made)
@@ -149,7 +149,7 @@ def test_our_own(made: list[Record]) -> None:
 
 
 @given(records(LOG_VALUES), st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_jepsen_log(made: list[Record], data: st.DataObject) -> None:
     lines = []
     blank = Spacing(data, (" ", ", "))
@@ -170,7 +170,7 @@ def test_jepsen_log(made: list[Record], data: st.DataObject) -> None:
 
 
 @given(records(), st.integers(0, 10), st.sampled_from(["drop", "twice", "swap", "type", "f"]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_what_our_own_reader_refuses_is_refused(made: list[Record], at: int, damage: str) -> None:
     broken = [replace(record, index=place, time=place) for place, record in enumerate(made)]
     at %= len(broken)

@@ -50,7 +50,7 @@ MICROS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.tuples(MICROS | JUNK, st.sampled_from(["ok", "fail", "info"])), max_size=5),
     st.booleans(),

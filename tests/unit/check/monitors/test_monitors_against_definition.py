@@ -57,7 +57,7 @@ SOURCES = [from_clients, from_anywhere]
 def test_agrees_with_the_definition(
     kind: str, source: Callable[[str, random.Random, Any], list[Op]]
 ) -> None:
-    @settings(max_examples=250, deadline=None)
+    @settings(max_examples=40, deadline=None)
     @given(st.integers(0, 2**32))
     def agrees(seed: int) -> None:
         _assert_agreement(kind, source, seed)
@@ -78,7 +78,7 @@ def test_decides_most_of_a_healthy_mix(
 
 def test_refused_updates_agree_with_the_definition() -> None:
     found: Counter[bool | None] = Counter()
-    for seed in range(1200):
+    for seed in range(700):
         stream = random.Random(seed)
         lost = stream.choice([0, 0.2])
         ops = simulated("cas-register", stream, 6, lies=0, failed=0, lost=lost)
@@ -87,28 +87,28 @@ def test_refused_updates_agree_with_the_definition() -> None:
         if judgement is not None:
             assert judgement.legal == has_order("cas-register", ops, None), seed
         found[None if judgement is None else judgement.legal] += 1
-    assert min(found[True], found[False]) >= 150
+    assert min(found[True], found[False]) >= 80
     assert found[None] <= 80
 
 
 def test_deep_stacks_agree_with_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stacks, "_MIN_SHARE", 0)  # (one round, then one element at a time)
     found: Counter[bool | None] = Counter()
-    for seed in range(1000):
+    for seed in range(600):
         stream = random.Random(seed)
         ops = shuffled("stack", stream, 14, initial=())
         judgement = judged("stack", ops, ())
         if judgement is not None:
             assert judgement.legal == has_order("stack", ops, ()), seed
         found[None if judgement is None else judgement.legal] += 1
-    assert min(found[True], found[False]) >= 150
+    assert min(found[True], found[False]) >= 80
 
 
 def test_one_element_at_a_time_comes_to_the_same_as_rounds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found: Counter[bool] = Counter()
-    for seed in range(800):
+    for seed in range(300):
         answers = []
         for share in (0, 10**9):
             monkeypatch.setattr(stacks, "_MIN_SHARE", share)

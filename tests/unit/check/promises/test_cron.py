@@ -93,7 +93,7 @@ def test_wrong_durations_are_refused(wrong: dict[str, Any]) -> None:
         cron(**{"every": 10, "jitter": 1, **wrong})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=180, deadline=None)
 @given(
     st.lists(
         st.tuples(

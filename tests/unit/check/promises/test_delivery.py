@@ -174,7 +174,7 @@ def expected(history: History) -> set[str]:
     return kinds
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(overlapping(FIELDS, least=3, most=9))
 def test_it_agrees_with_the_definitions(history: History) -> None:
     assert set(delivery()(history).anomalies) == expected(history)

@@ -126,7 +126,7 @@ def can_be(history: History) -> bool:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=180, deadline=None)
 @given(overlapping(FIELDS, most=5, processes=2))
 def test_it_agrees_with_every_choice_of_moments(history: History) -> None:
     verdict = ownership()(history)

@@ -42,7 +42,7 @@ def can_be_fixed(drawn: list[Span], window: int, limit: int, offset: int) -> boo
     return False
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(SPANS, st.integers(1, 5), st.integers(1, 3))
 def test_sliding_windows_agree_with_every_choice(
     drawn: list[tuple[int, int]], window: int, limit: int
@@ -51,7 +51,7 @@ def test_sliding_windows_agree_with_every_choice(
     assert (wrong is None) == can_be(spans(drawn), window, limit)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 12), st.integers(0, 3) | st.integers(0, 12)),
@@ -69,7 +69,7 @@ def test_short_ops_within_long_ones_agree_with_every_choice(
     assert (wrong is None) == can_be(spans(few), window, limit)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(SPANS, st.integers(1, 5), st.integers(1, 3), st.none() | st.integers(0, 7))
 def test_fixed_windows_agree_with_every_choice(
     drawn: list[tuple[int, int]], window: int, limit: int, offset: int | None

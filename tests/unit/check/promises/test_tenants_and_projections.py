@@ -130,7 +130,7 @@ FIELDS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(overlapping(FIELDS, most=8), st.integers(1, 30))
 def test_it_agrees_with_the_definitions(history: History, tens: int) -> None:
     within = tens * 1_000_000  # ns; durations are whole milliseconds

@@ -77,7 +77,7 @@ def sums(history: History, read: Op) -> set[int]:
     return {must + sum(choice) for choice in choices}
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(overlapping(FIELDS, most=8))
 def test_the_bounds_are_those_of_all_choices(history: History) -> None:
     kinds = set()

@@ -101,7 +101,7 @@ def test_nothing_happened_is_unknown(check: Check) -> None:
         assert verdict.anomalies == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(overlapping(FIELDS, most=12), st.booleans())
 def test_no_history_makes_them_raise(history: History, realtime: bool) -> None:
     recorded = History(history.ops, realtime=realtime)

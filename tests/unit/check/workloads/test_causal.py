@@ -112,7 +112,7 @@ def bad_patterns(history: History) -> set[str]:
     return kinds
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(registers())
 def test_it_agrees_with_the_transitive_closure(history: History) -> None:
     found, expected = set(causal()(history).anomalies), bad_patterns(history)

@@ -69,7 +69,7 @@ def test_long_forks_end_when_the_time_is_over() -> None:
 STATES = st.dictionaries(st.sampled_from("abcd"), st.sampled_from([None, 1]), min_size=1)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(STATES, max_size=6))
 def test_long_forks_are_those_of_all_pairs(states: list[dict[str, Any]]) -> None:
     fork = False
@@ -134,7 +134,7 @@ IDS = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(overlapping(IDS, least=3, most=7))
 def test_comments_agree_with_the_definition(history: History) -> None:
     for place, op in enumerate(history.ops):

@@ -111,13 +111,13 @@ def can_be(history: History) -> bool:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(overlapping(FIELDS, least=3, most=7))
 def test_it_agrees_with_every_choice_of_sources(history: History) -> None:
     assert (queue()(history).result != "invalid") == can_be(history)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(overlapping(FIELDS, least=3, most=7))
 def test_the_total_queue_agrees_with_the_definitions(history: History) -> None:
     puts = [op for op in history.ops if op.f == "enqueue"]

@@ -204,7 +204,7 @@ def broken(history: History) -> set[str]:
     return kinds
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(registers())
 def test_they_agree_with_their_definitions(history: History) -> None:
     checks = (read_your_writes, monotonic_reads, monotonic_writes, writes_follow_reads)

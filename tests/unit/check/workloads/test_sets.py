@@ -176,7 +176,7 @@ def expected(history: History) -> tuple[set[str], dict[str, int]]:
     return kinds, fates
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(overlapping(FIELDS, least=3, most=9, processes=4))
 def test_set_full_agrees_with_the_definitions(history: History) -> None:
     verdict = set_full()(history)
@@ -187,7 +187,7 @@ def test_set_full_agrees_with_the_definitions(history: History) -> None:
     assert ("stale" in strict.anomalies) == (fates["stale_elements"] > 0)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(overlapping(FIELDS, least=3, most=8))
 def test_set_agrees_with_the_definitions(history: History) -> None:
     adds = [op for op in history.ops if op.f == "add"]

@@ -259,7 +259,7 @@ class Store(RuleBasedStateMachine):
 
 
 TestStore = Store.TestCase
-TestStore.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestStore.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 
 
 def test_one_failure_undoes_its_transaction(tmp_path: Path) -> None:

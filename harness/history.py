@@ -175,6 +175,10 @@ class History:
                 raise _impossible(record, "its process has no op open")
             if done.f != record.f:
                 raise _impossible(record, f"it completes an op {done.f!r}")
+            if done.key != record.key:
+                raise _impossible(record, f"it completes an op on key {done.key!r}")
+            if record.time < done.start:
+                raise _impossible(record, "it ended before it began")
             done.error = record.error
             if record.type == "info":
                 retired.add(process)
@@ -274,15 +278,18 @@ def _record(line: Mapping[str, Any]) -> Record:
     if not (type(index) is type(time) is type(process) is int):
         wrong = next(name for name in ("index", "time", "process") if type(line[name]) is not int)
         raise ValueError(f"{wrong} {line[wrong]!r} is no whole number")
+    f, node = line["f"], line.get("node")
+    if type(f) is not str or not (node is None or type(node) is str):
+        raise ValueError(f"f {f!r} or node {node!r} is no name")
     return Record(
         index,
         time,
         process,
         _TYPES[kind],
-        shared(line["f"]),
+        shared(f),
         shared(line.get("key")),
         line.get("value"),
-        shared(line.get("node")),
+        shared(node),
         line.get("error"),
         line.get("final", False),
     )

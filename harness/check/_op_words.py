@@ -45,7 +45,7 @@ def did(op: Op) -> str:
     if op.f in _PAST and not isinstance(op.result, bool):
         return f"{_PAST[op.f]} {op.value!r}{on}"
     if op.f == "txn":
-        return f"did {op.result!r}{on}"
+        return f"did {(op.value if op.result is None else op.result)!r}{on}"
     answered = f" with the answer {op.result!r}" if _answers(op) else ""
     return f"did {call(op)}{answered}{on}"
 

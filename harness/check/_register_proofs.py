@@ -57,9 +57,11 @@ def _unwritten(case: _Case) -> Reason | None:
         return None
     failed = [op for op in case.ops if op.outcome == "fail" and op.f != "read" and case.asks(op)]
     if failed:
-        sentence = f"{case.told}, but the only op that ever wrote it had failed."
+        sentence = f"{case.told}, but the only op that ever wrote {case.value!r} had failed."
         return Reason("failed-write-read", sentence, [failed[0], case.blocked])
-    return Reason("never-written", f"{case.told}, but nobody ever wrote it.", [case.blocked])
+    return Reason(
+        "never-written", f"{case.told}, but nobody ever wrote {case.value!r}.", [case.blocked]
+    )
 
 
 def _from_the_future(case: _Case) -> Reason | None:

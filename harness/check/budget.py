@@ -16,9 +16,9 @@ Limit: TypeAlias = Literal["time", "memory"]
 
 TIMEOUT_S = 30.0
 
-_TO_FREE = 0.05
+_TO_FREE = 0.08
 """The part of the time that is kept for what comes after the last look: a step that cannot be
-interrupted, and freeing what was remembered, which takes some 7 % of what it took to fill."""
+interrupted, and freeing what was remembered, which takes up to 10 % of what it took to fill."""
 
 _STEPS_BETWEEN_LOOKS = 4096
 _BETWEEN_LOOKS_AT_MEMORY_S = 0.001  # in which a process grows by some 2 MiB

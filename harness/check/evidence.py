@@ -67,13 +67,32 @@ def _searched(model: Model, illegal: Illegal) -> _Case:
     found = illegal.found
     assert found is not None and found.blocked is not None
     blocked = found.blocked.source
+    if isinstance(model, KeyValue) and blocked.f == "append":
+        unseen = _unseen_append(illegal.ops, blocked)
+        if unseen is not None:
+            return unseen
     proofs = _register_proofs if isinstance(model, Register) else _object_proofs
     reason = proofs.proof(model, illegal.everything, blocked)
-    states = sorted(_words(model, illegal, state) for state in found.states)
+    states = sorted({_words(model, illegal, state) for state in found.states})
     if reason is None:
         reason = _surroundings(illegal.ops, found.blocked, found, states)
     order = [entry.source for entry in found.prefix]
     return _Case(blocked, reason, len(order), order, states)
+
+
+def _unseen_append(ops: Sequence[Op], append: Op) -> _Case | None:
+    """The get that shows that `append` has no place: the search knows which texts will be got, and
+    stops at an append that leads to none of them."""
+    end = end_index(append)
+    gets = [op for op in ops if op.f == "get" and op.end_index is not None and op.index > end]
+    if not gets:
+        return None
+    get = min(gets, key=end_index)
+    sentence = (
+        f"{who(get)} {did(get)} {when(get)}, but {who(append)} had {did(append)} {when(append)}, "
+        "and no order of what came before leads from there to that."
+    )
+    return _Case(get, Reason("unseen-append", sentence, [append, get]), 0, [], [])
 
 
 def _words(model: Model, illegal: Illegal, state: Any) -> str:

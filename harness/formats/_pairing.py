@@ -48,7 +48,7 @@ def paired(maps: Iterable[Mapping[Any, Any]], refused: Refused) -> History:
             processes.took(op)
             ops.append(op)
             continue
-        if kind not in _OUTCOMES:
+        if type(kind) is not str or kind not in _OUTCOMES:
             raise refused(f"The type {kind!r} is none of invoke, ok, fail, info.")
         done = opened.pop(process, None)
         if done is None:

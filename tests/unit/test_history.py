@@ -52,6 +52,14 @@ def test_invocations_and_completions_are_paired() -> None:
         ),
         ("completes an op 'read'", [(0, "invoke", "read", None), (0, "ok", "write", 1)]),
         (
+            "completes an op on key 'x'",
+            [(0, "invoke", "read", None), (0, "ok", "read", 1, {"key": "y"})],
+        ),
+        (
+            "ended before it began",
+            [(0, "invoke", "read", None, {"time": 7}), (0, "ok", "read", 1, {"time": 6})],
+        ),
+        (
             "ended with an info op",
             [(0, "invoke", "read", None), (0, "info", "read", None), (0, "invoke", "read", None)],
         ),
@@ -87,7 +95,9 @@ def test_a_half_written_last_line_is_left_out(tmp_path: Path, half: bytes) -> No
 
 
 @pytest.mark.parametrize(
-    "damaged", [b"{oops}\n", b"\n", b"[]\n", b"{}\n", _line(1, "done"), b'{"index": 1\n']
+    "damaged",
+    [b"{oops}\n", b"\n", b"[]\n", b"{}\n", _line(1, "done"), b'{"index": 1\n']
+    + [_line(1, "ok", f=["read"]), _line(1, "ok", node={"a": 1})],
 )
 def test_any_other_damage_is_told_with_file_and_line(tmp_path: Path, damaged: bytes) -> None:
     path = _file(tmp_path, _line(0, "invoke"), damaged, _line(2, "ok"))

@@ -45,8 +45,9 @@ class Counter(Model):
         ]
         told = [op for op in told if op.f != "read" or op.result is not None]
         for op in told:
-            number = op.result if op.f == "read" else added(op)
-            if isinstance(number, bool) or not isinstance(number, int | float):
+            number = op.result if op.f == "read" else op.value
+            by_one = op.f in ("inc", "dec") and number is None
+            if not by_one and (isinstance(number, bool) or not isinstance(number, int | float)):
                 raise UnfitOpError(f"a counter has numbers, not {number!r}")
         return told
 

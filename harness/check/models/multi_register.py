@@ -48,9 +48,7 @@ class MultiRegister(Model):
 
     def told(self, ops: Sequence[Op]) -> Sequence[Op]:
         told = [op for op in respelled(ops, self.functions) if op.outcome != "fail"]
-        for op in told:
-            _micro_ops(op)
-        return told
+        return [op for op in told if _micro_ops(op)]  # (raises where it is none)
 
     def split(self, told: Sequence[Op]) -> Iterable[Sequence[Op]]:
         """Groups of registers that are connected by the ops that name several of them."""

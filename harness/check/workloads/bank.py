@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
@@ -33,8 +34,9 @@ class Bank:
             "nil-balance",
             "negative-balance",
         )
-        reads = sorted(answered(history.ops, ("read",)), key=when.end)
-        first = _balances(reads[0]) if reads else {}
+        reads = [op for op in answered(history.ops, ("read",)) if _balances(op) is not None]
+        reads.sort(key=when.end)
+        first = (_balances(reads[0]) if reads else None) or {}
         accounts = frozenset(first) if self.accounts is None else self.accounts
         total = _sum(first) if self.total is None else self.total
         for read in reads:
@@ -60,7 +62,7 @@ class Bank:
     def _judge(
         self, read: Op, first: Op, accounts: Collection[str], total: float, found: Findings
     ) -> None:
-        balances = _balances(read)
+        balances = _balances(read) or {}
         shown = [read] if read is first or self.total is not None else [first, read]
         nils = [name for name, amount in balances.items() if not _is_number(amount)]
         negative = [name for name, amount in balances.items() if _is_number(amount) and amount < 0]
@@ -91,7 +93,7 @@ def bank(
 ) -> Bank:
     """Check that every read of all balances shows the same accounts and the same total.
 
-    Ops: `read` (answers with a mapping from account to balance, or with a list of balances) and
+    Ops: `read` (answers with a mapping from account to balance, or a list of balances or pairs) and
     `transfer` (value: `{"from", "to", "amount"}`; it is only counted). `total` and `accounts` are
     those of the first answered read if not given. Names of accounts are compared as text.
 
@@ -107,13 +109,16 @@ def bank(
     return Bank(total, named, negative_balances)
 
 
-def _balances(read: Op) -> dict[str, Any]:
+def _balances(read: Op) -> dict[str, Any] | None:
+    """By account; None if the answer holds no balances."""
     told = read.result
     if isinstance(told, Mapping):
         return {str(name): amount for name, amount in told.items()}
-    if isinstance(told, list | tuple):
-        return {str(place): amount for place, amount in enumerate(told)}
-    return {}
+    if not isinstance(told, list | tuple):
+        return None
+    if told and all(isinstance(one, list | tuple) and len(one) == 2 for one in told):
+        return {str(name): amount for name, amount in told}
+    return {str(place): amount for place, amount in enumerate(told)}
 
 
 def _is_number(value: Any) -> bool:
@@ -121,5 +126,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _sum(balances: Mapping[str, Any]) -> float:
-    total: float = sum(amount for amount in balances.values() if _is_number(amount))
+    amounts = [amount for amount in balances.values() if _is_number(amount)]
+    if any(isinstance(amount, float) for amount in amounts):
+        return math.fsum(amounts)  # (rounded once, whatever their order)
+    total: float = sum(amounts)
     return total

@@ -13,6 +13,7 @@ from harness.check._findings import Findings, judge, told_op
 from harness.check._text import many
 from harness.check.verdict import Verdict
 from harness.check.workloads._ops import READS, Moments, answered, at, by_key, missing, moments
+from harness.errors import UsageError
 from harness.history import History, Op
 
 _SIGNS = {
@@ -70,6 +71,8 @@ def counter(*, initial: float = 0) -> Counter:
 
     Example: add 2 ok, read 1 is `invalid`, `lost-increment`.
     """
+    if isinstance(initial, bool) or not isinstance(initial, int | float):
+        raise UsageError(f"A counter cannot begin with {initial!r}.", do="Give a number.")
     return Counter(initial)
 
 

@@ -23,7 +23,7 @@ class UniqueIds:
         began = time.monotonic()
         found = Findings("duplicated")
         given: dict[Hashable, list[Op]] = defaultdict(list)
-        answers = answered(history.ops, ("generate",))
+        answers = [op for op in answered(history.ops, ("generate",)) if op.result is not None]
         for op in answers:
             given[hashable(op.result)].append(op)
         for one, ops in given.items():

@@ -409,3 +409,29 @@ def test_a_history_of_completions_only_is_unknown() -> None:
     told = history(*did("write", 1), *did("read", result=1))
     object.__setattr__(told, "realtime", False)
     assert linearizable("register")(told).result == "unknown"
+
+
+def test_what_says_nothing_is_no_test() -> None:
+    assert judged("multi-register", *did("txn", [], [])).result == "unknown"
+
+
+@pytest.mark.parametrize("amount", ["1", [1], {"a": 1}])
+def test_a_counter_has_numbers(amount: Any) -> None:
+    verdict = judged("counter", *did("dec", amount), *did("read", result=0))
+    assert (verdict.result, "a counter has numbers" in verdict.summary) == ("unknown", True)
+
+
+def test_a_lost_append_is_shown_by_the_get_that_misses_it() -> None:
+    verdict = judged("kv", *did("append", "1,", None), *did("get", None, "", process=1))
+    assert verdict.result == "invalid"
+    assert verdict.data["blocked"] == 2
+    assert "process 1 read '' from node-1" in verdict.summary
+    assert "process 0 had appended '1,'" in verdict.summary
+
+
+def test_a_txn_without_an_answer_is_told_by_what_it_asked() -> None:
+    written = lost("txn", [["w", "a", 2]])
+    seen = did("txn", [["r", "a", None]], [["r", "a", 2]])
+    late = did("txn", [["r", "a", None]], [["r", "a", 1]])
+    verdict = judged("multi-register", *written, *seen, *late)
+    assert "process 9 did [['w', 'a', 2]] on node-9 (without an answer)" in verdict.evidence

@@ -74,6 +74,12 @@ class Budget:
         if limit is not None:
             raise OverBudgetError(limit)
 
+    def reserve(self, size: int) -> None:
+        """`demand` before a step that takes `size` bytes and cannot be interrupted."""
+        self.demand()
+        if self._process.memory_info().rss + size > self._most:
+            raise OverBudgetError("memory")
+
     def worked(self, steps: int) -> None:
         """`demand`, once there have been some thousands of steps (of a microsecond or so): for
         loops whose rounds may be short or long."""

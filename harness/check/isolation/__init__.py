@@ -110,7 +110,9 @@ def rw_register(
     A register forgets what it held, so the order of its versions is known only as far as something
     is assumed: the initial value comes first; with `wfr_keys`, a write follows what the same
     transaction had read; with `sequential_keys`, each process sees each key advance; with
-    `linearizable_keys`, everybody does, in real time. Two assumptions that contradict each other,
+    `linearizable_keys`, everybody does, in real time, as strict serializability and strong
+    snapshot isolation say: where these are asked for, it is assumed in the end, and what is found
+    only that way is called `-realtime`. Two assumptions that contradict each other,
     or the data, are `cyclic-versions`. Without any, much stays unseen: `valid` means less here than
     in `list_append`.
 

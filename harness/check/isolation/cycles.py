@@ -48,6 +48,8 @@ ALLOWED = {
 }
 """The edges that lead back from its end to its beginning."""
 
+_SEARCHED = 9  # bytes for each edge, to find components
+
 
 @dataclass
 class Tangles:
@@ -71,6 +73,7 @@ def tangles(edges: Edges, nodes: int, budget: Budget) -> Tangles:
     Components take some 0.1 µs for each node and edge, a small part of what it took to infer them:
     so it is enough to look at the budget before and after.
     """
+    budget.reserve(_SEARCHED * len(edges))
     component = components(edges, nodes)
     budget.demand()
     inside = edges.where(component[edges.source] == component[edges.target])

@@ -102,9 +102,9 @@ class Builder:
         self.add(pairs[:, 0], pairs[:, 1], label)
 
     @property
-    def any_edge(self) -> bool:
-        """Whether any was added."""
-        return any(len(part) for part in self._parts)
+    def count(self) -> int:
+        """How many edges were added."""
+        return sum(len(part) for part in self._parts)
 
     def edges(self) -> Edges:
         """All that were added."""

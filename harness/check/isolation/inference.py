@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from harness.check.budget import Budget
@@ -76,8 +76,17 @@ class RegisterInference:
             builder,
             given.cases,
             lambda a, b, label: register_edges.because(given, steps, a, b, label),
-            lambda budget: register_times.judge_keys(given, budget),
+            None if self.assumed.linearizable else (self._keys_judged(given), self._stricter),
         )
+
+    def _keys_judged(self, given: registers.Registers) -> Callable[[History, Budget], None]:
+        return lambda _history, budget: register_times.judge_keys(given, budget)
+
+    def _stricter(self, history: History, budget: Budget) -> Inference:
+        assumed = replace(self.assumed, linearizable=True, wfr=True)
+        inference = replace(self, assumed=assumed)(history, budget)
+        inference.cases.first.pop("cyclic-versions", None)  # (whose keys were judged before)
+        return inference
 
 
 def _hashed(

@@ -20,6 +20,7 @@ from harness.check.isolation.lists import Lists
 NOBODY = -1
 
 _KEYS = 1024  # keys, and reads, between two looks at the budget
+_ADDED = 40  # bytes that adding an edge takes at most, for a while
 _READS = 32768
 
 
@@ -135,12 +136,15 @@ def add_dependencies(builder: Builder, all_versions: Versions, budget: Budget) -
     lasts = np.append(all_versions.first[1:], len(writer)) - 1
     both = (writer >= 0) & (following >= 0)
     builder.add(writer[both], following[both], Label.WW)
+    budget.demand()
 
     reader = np.array(lists.reader, np.int64)
     seen = all_versions.version
     reader, version = reader[seen >= 0], seen[seen >= 0]
     source = writer[version]
+    budget.reserve(_ADDED * len(version))
     builder.add(source[source >= 0], reader[source >= 0], Label.WR)
+    budget.reserve(_ADDED * len(version))
     overwriter = following[version]
     builder.add(reader[overwriter >= 0], overwriter[overwriter >= 0], Label.RW)
     odd = [(read, lists.read_value[read][-1]) for read in all_versions.odd.tolist()]
@@ -160,6 +164,7 @@ def _add_unseen(
     """Appends that no read saw come after everything that some read saw."""
     if not found.unseen:
         return
+    budget.demand()
     order = np.argsort(version, kind="stable")
     sorted_versions = version[order]
     keys = np.array(list(found.unseen), np.int64)

@@ -10,7 +10,7 @@ from harness.check.models import CasRegister
 from harness.check.monitors import decide
 from harness.history import Op
 
-KIND = "G-single-item-realtime"
+STALE = "G-single-item-realtime"
 
 
 def judge_keys(registers: Registers, budget: Budget) -> None:
@@ -31,7 +31,7 @@ def judge_keys(registers: Registers, budget: Budget) -> None:
             assert judgement.sentence is not None
             sentence = judgement.sentence.removesuffix(".").replace("{", "{{").replace("}", "}}")
             told = [by_index[op.index] for op in judgement.ops]
-            registers.cases.add(KIND, register.name, sentence, *told)
+            registers.cases.add(STALE, register.name, sentence, *told)
 
 
 def _ops(registers: Registers, register: Register) -> Iterator[Op]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.check.budget import Budget
 from harness.check.isolation.graph import Builder, Label
-from harness.history import Op, hashable
+from harness.history import History, Op, hashable
 
 MicroOps = Sequence[Any]
 
@@ -61,8 +61,9 @@ class Inference:
     builder: Builder
     cases: Cases
     because: Callable[[int, int, Label], tuple[str, Any]]
-    in_real_time: Callable[[Budget], None] | None = None
-    """Adds cases of what real time rules out without any cycle of known dependencies."""
+    in_real_time: Sequence[Callable[[History, Budget], Inference | None]] | None = None
+    """What else to look at, one after another, where all see each key advance in real time: adds
+    cases, or infers again with what follows from that."""
 
 
 def micro_ops(op: Op) -> MicroOps:

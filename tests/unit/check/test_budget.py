@@ -59,6 +59,19 @@ def test_memory_is_what_the_process_grows_by(machine: Machine) -> None:
     assert budget.told("memory") == "3 MiB (memory=)"
 
 
+def test_a_step_that_needs_more_than_there_is_is_not_begun(machine: Machine) -> None:
+    budget = Budget(10, 3 * MIB)
+    machine.rss += MIB
+    budget.reserve(2 * MIB)
+    with pytest.raises(OverBudgetError) as raised:
+        budget.reserve(2 * MIB + 1)
+    assert raised.value.limit == "memory"
+    machine.now += 10
+    with pytest.raises(OverBudgetError) as raised:
+        budget.reserve(0)
+    assert raised.value.limit == "time"
+
+
 def test_little_work_is_no_reason_to_look(machine: Machine) -> None:
     budget = Budget(10, MIB)
     machine.now += 20

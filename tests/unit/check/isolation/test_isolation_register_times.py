@@ -44,6 +44,31 @@ def test_a_stale_read_is_what_strong_models_exclude(model: str, result: str) -> 
         assert len(verdict.evidence.splitlines()) == 4
 
 
+@pytest.mark.parametrize(
+    ("model", "anomalies"),
+    [
+        ("strict-serializable", ["G2-item-realtime"]),
+        ("strong-snapshot-isolation", []),
+        ("strong-read-committed", []),
+        ("serializable", []),
+    ],
+)
+def test_a_write_skew_shows_where_keys_advance_in_real_time(
+    model: str, anomalies: list[str]
+) -> None:
+    skew = [
+        txn("wx1 wy1", 0, 1, process=0),
+        txn("rx=1 wy2", 2, 4, process=1),
+        txn("ry=1 wx2", 3, 5, process=2),
+    ]
+    verdict = rw_register(model)(History(skew))
+    assert verdict.anomalies == anomalies
+    assert verdict.data["not"] == (["strict-serializable"] if anomalies else [])
+    if anomalies:
+        assert "T1 read 'x' = 1 before T2 wrote 2, so T1 < T2 (rw)" in verdict.evidence
+        assert [edge["kind"] for edge in verdict.data["edges"]] == ["rw", "rw"]
+
+
 def test_without_real_time_nothing_is_held_against_it() -> None:
     assert rw_register()(History(STALE.ops, realtime=False)).result != "invalid"
 

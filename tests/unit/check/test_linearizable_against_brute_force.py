@@ -79,7 +79,7 @@ class Plain(Model):
 
 @pytest.mark.parametrize("model", [Register(), CasRegister()], ids=lambda model: model.name)
 def test_register_models_agree_with_the_definition_on_reads_and_writes(model: Model) -> None:
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(REGISTER)
     def agrees(history: History) -> None:
         _assert_agreement(model, history, legal=has_legal_order(history.ops))
@@ -87,27 +87,27 @@ def test_register_models_agree_with_the_definition_on_reads_and_writes(model: Mo
     agrees()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(CAS_REGISTER, st.sampled_from([None, 0]))
 def test_cas_register_agrees_with_the_definition(history: History, initial: int | None) -> None:
     legal = has_legal_order(history.ops, initial)
     _assert_agreement(CasRegister(initial), history, legal)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(CAS_REGISTER)
 def test_without_mismatches_a_refused_cas_says_nothing(history: History) -> None:
     legal = has_legal_order(history.ops, mismatches=False)
     _assert_agreement(CasRegister(mismatches=False), history, legal)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(CAS_REGISTER)
 def test_the_search_alone_agrees_with_the_definition(history: History) -> None:
     _assert_agreement(Plain(), history, has_legal_order(history.ops))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(CAS_REGISTER)
 def test_a_prefix_is_a_legal_order(history: History) -> None:
     model = CasRegister()
@@ -160,7 +160,7 @@ def _assert_agreement(model: Model, history: History, legal: bool) -> None:
 def test_simulated_histories_agree_with_the_definition(values: int, initial: int | None) -> None:
     stream = random.Random(f"{values} {initial}")
     results = set()
-    for _ in range(300):
+    for _ in range(250):
         history = _simulated(stream, 8, values, initial, lost=0.4)
         legal = has_legal_order(history.ops, initial)
         _assert_agreement(CasRegister(initial), history, legal)

@@ -115,13 +115,13 @@ def _judge(history: History, seen: Counter[tuple[str, bool]]) -> None:
 def test_lists_of_known_order_are_judged_exactly() -> None:
     seen: Counter[tuple[str, bool]] = Counter()
 
-    @settings(max_examples=200, deadline=None, derandomize=True)
+    @settings(max_examples=130, deadline=None, derandomize=True)
     @given(observed_lists())
     def agrees(history: History) -> None:
         _judge(history, seen)
 
     agrees()
-    assert min(seen.values()) >= 20
+    assert min(seen.values()) >= 12
     assert len(seen) == 6
 
 
@@ -158,7 +158,7 @@ def _reading_and_writing(stream: random.Random) -> History:
 def test_what_has_a_serial_order_is_never_invalid(registers: bool) -> None:
     seen: dict[tuple[bool, str], int] = {}
 
-    @settings(max_examples=250, deadline=None, derandomize=True)
+    @settings(max_examples=160, deadline=None, derandomize=True)
     @given(mostly_sound(registers))
     def agrees(history: History) -> None:
         ops = history.ops
@@ -180,7 +180,7 @@ def test_what_has_a_serial_order_is_never_invalid(registers: bool) -> None:
 
     agrees()
     assert seen.get((True, "valid"), 0) >= 50
-    assert seen.get((False, "invalid"), 0) >= 15
+    assert seen.get((False, "invalid"), 0) >= 10
 
 
 def _overlapping(draw: st.DrawFn, txns: list[list[list[Any]]]) -> list[Op]:

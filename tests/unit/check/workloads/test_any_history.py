@@ -142,7 +142,7 @@ def _trouble(count: int) -> History:
 
 
 def test_much_trouble_has_short_evidence() -> None:
-    history = _trouble(6_000)
+    history = _trouble(3_000)
     for check in CHECKS:
         verdict = check(history)
         assert len(verdict.evidence.splitlines()) < 15

@@ -33,13 +33,13 @@ import numpy as np
 
 from harness.check.budget import Budget
 from harness.check.monitors._codes import Ints
+from harness.check.monitors._due import due
 from harness.check.monitors._elements import Elements, false_empty, gather
 from harness.check.monitors._judgement import LEGAL, Judgement, illegal, told
 from harness.check.monitors._nesting import unnested
 from harness.history import Op
 
 _MIN_SHARE = 20  # rounds over everything go on while they remove one in so many elements
-_MAX_COMPARISONS = 10**8  # of elements without a pop with all others, before that is given up
 _MAX_PAIRS = 2000  # elements among which a pair is looked for that proves the point
 
 
@@ -111,27 +111,16 @@ def _guesses(elements: Elements, left: Ints, starts: Ints, budget: Budget) -> It
 
     An element must be out before one below it is popped, and before a pop that found nothing ends.
     """
-    due = np.full(len(left), elements.infinity)
-    if len(left) * len(elements.takes) > _MAX_COMPARISONS:
-        return
-    empty_starts, empty_ends = elements.starts[elements.empties], elements.ends[elements.empties]
-    for number, element in enumerate(left):
-        if number % 10 == 0:
-            budget.demand()
-        start, end = elements.put_start[element], elements.put_end[element]
-        below = (elements.put_end < start) & (elements.take_start > end)
-        below &= elements.takes >= 0
-        soonest = elements.take_end[below].min(initial=elements.infinity)
-        due[number] = min(soonest, empty_ends[empty_starts > end].min(initial=elements.infinity))
-    urgent = np.argsort(due, kind="stable")
-    urgent = urgent[due[urgent] < elements.infinity][: len(starts)]
+    moments = due(elements, left, budget)
+    urgent = np.argsort(moments, kind="stable")
+    urgent = urgent[moments[urgent] < elements.infinity][: len(starts)]
     taken = np.full(len(left), elements.infinity)
     taken[urgent] = starts[: len(urgent)]
     yield taken
     taken = np.full(len(left), elements.infinity)
     free = starts.tolist()
     for number in urgent:
-        place = bisect_left(free, int(due[number])) - 1
+        place = bisect_left(free, int(moments[number])) - 1
         if place >= 0:
             taken[number] = free.pop(place)
     yield taken

@@ -87,7 +87,7 @@ def test_register_models_agree_with_the_definition_on_reads_and_writes(model: Mo
     agrees()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(CAS_REGISTER, st.sampled_from([None, 0]))
 def test_cas_register_agrees_with_the_definition(history: History, initial: int | None) -> None:
     legal = has_legal_order(history.ops, initial)

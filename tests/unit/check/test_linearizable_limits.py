@@ -116,6 +116,16 @@ def test_a_failure_that_takes_some_looking_for_has_its_turns_beside_a_hard_key()
     assert verdict.data["key"] == "middling"
 
 
+def test_an_order_that_takes_some_looking_for_is_found() -> None:
+    # The last text that is come upon: all others are tried before.
+    lines = [*hard("x", 7)[:-1], (0, "ok", "get", "gfedcba", {"key": "x"})]
+    told = history(*lines)
+    model = as_model(Text)
+    search = Search(model, model.entries(told.ops), model.start(told.ops))
+    assert search.advance(3000, Budget(10, 2**40)).answer is None
+    assert linearizable(Text)(told).valid
+
+
 def test_what_is_undecided_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     Looks(monkeypatch, 100)
     told = _one_after_another(hard("x"), put("y", "a"), hard("z"))

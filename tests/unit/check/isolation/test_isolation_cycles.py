@@ -162,6 +162,13 @@ def test_steps_between_transactions_do_not_count() -> None:
     assert shortest_cycle(tangled, "G-single-item", 3) == [(0, 1, Label.RW), (1, 0, Label.WW)]
 
 
+def test_edges_by_way_of_a_node_between_are_still_next_to_each_other() -> None:
+    there, back = [(0, 2, Label.RW), (2, 1, Label.HUB)], [(1, 3, Label.RW), (3, 0, Label.HUB)]
+    tangled = tangles(edges_of([*there, *back]), 4, budget())
+    search(tangled, "", (), budget())
+    assert set(tangled.found) == {"G2-item"}
+
+
 def test_pairs_are_joined_as_a_closure_says() -> None:
     stream = random.Random("reach")
     answers: Counter[bool] = Counter()

@@ -137,7 +137,7 @@ def registers_read_at_random(draw: st.DrawFn, micros: int, keys: str) -> History
     return History(ops)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(registers_read_at_random(2, "xy"))
 def test_nothing_is_excluded_that_some_order_explains(history: History) -> None:
     verdict = rw_register()(history)
@@ -145,7 +145,7 @@ def test_nothing_is_excluded_that_some_order_explains(history: History) -> None:
         assert verdict.result != "invalid", verdict.evidence
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(registers_read_at_random(1, "x"))
 def test_a_key_of_single_reads_and_writes_is_judged_exactly(history: History) -> None:
     singles = [

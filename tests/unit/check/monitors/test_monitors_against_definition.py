@@ -88,7 +88,7 @@ def test_refused_updates_agree_with_the_definition() -> None:
             assert judgement.legal == has_order("cas-register", ops, None), seed
         found[None if judgement is None else judgement.legal] += 1
     assert min(found[True], found[False]) >= 80
-    assert found[None] <= 80
+    assert found[None] <= 46
 
 
 def test_deep_stacks_agree_with_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ def test_one_element_at_a_time_comes_to_the_same_as_rounds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found: Counter[bool] = Counter()
-    for seed in range(300):
+    for seed in range(800):
         answers = []
         for share in (0, 10**9):
             monkeypatch.setattr(stacks, "_MIN_SHARE", share)

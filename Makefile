@@ -24,8 +24,9 @@ demo: venv
 	echo; echo "The runs, each in a folder of its own (harness runs):"; \
 	.venv/bin/harness runs; exit $$status
 
+# Live tests take seconds each: a worker that has done its share takes some of the other's.
 test: venv
-	.venv/bin/pytest tests -n $(WORKERS)
+	.venv/bin/pytest tests -n $(WORKERS) --dist worksteal
 
 mutants: venv
 	.venv/bin/harness mutants etcd --only-expected

@@ -9,7 +9,6 @@ stderr and their exit code here, and nowhere else.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import sys
@@ -63,6 +62,7 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 def check(arguments: argparse.Namespace) -> int:
     """Judge one recorded history."""
+    from harness import collector
     from harness.check import Verdict
     from harness.check.named import NAMES
     from harness.formats import read
@@ -79,14 +79,12 @@ def check(arguments: argparse.Namespace) -> int:
         )
     judge = _judge(arguments)
     history = read(arguments.history, arguments.format, independent=arguments.independent)
-    gc.freeze()  # (nothing of it will be freed: it need not be looked through again and again)
     try:
-        verdict = judge(history)
+        with collector.paused():
+            verdict = judge(history)
     except MemoryError:
         summary = "Undecided: there is no more memory (bound it with --memory)."
         verdict = Verdict(judge.name, "unknown", summary)
-    finally:
-        gc.unfreeze()
     if arguments.svg is not None:
         _draw(verdict, history, arguments.svg)
     if arguments.json:

@@ -79,9 +79,6 @@ _ALIASES: Final[Mapping[str, str]] = {
     "wr-register": "rw-register",
 }
 _PREFIXES = ("elle-", "jepsen-", "knossos-")
-_SESSIONS = ("read-your-writes", "monotonic-reads", "monotonic-writes", "writes-follow-reads")
-_WITH_LIMITS = ("causal", "long-fork", *_SESSIONS)
-_WITH_INITIAL = ("causal", "counter")
 
 
 def check_named(

@@ -98,7 +98,8 @@ class Live:
         """The kernel's letters for the processes of a node: `S` sleeping, `R` running, `T` stopped,
         nothing for one that is down."""
         found = [proc.status(pid) for pid in self.cluster.processes(node)]
-        return "".join(sorted(status.state for status in found if status is not None))
+        # One that ended since it was found (the `mount` before the server) is of no node any more.
+        return "".join(sorted(now.state for now in found if now is not None and not now.gone))
 
     async def assert_sound(self) -> None:
         """Nothing of any fault is left: no toxic, every node runs, every link answers."""

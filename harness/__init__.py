@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness import faults, probes
+    from harness.container import Image, Limits
     from harness.declare import experiment
     from harness.load import k6
     from harness.parts import Part
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Client",
+    "Image",
+    "Limits",
     "Look",
     "Node",
     "Part",
@@ -44,6 +47,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    **dict.fromkeys(("Image", "Limits"), "harness.container"),
     "experiment": "harness.declare",
     "k6": "harness.load",
     "Part": "harness.parts",

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.errors import PROGRAMMING, BrokenError, HarnessError, UsageError, with_place
 from harness.network import Link, Network, mesh, sockets
-from harness.parts import toxiproxy_binary
+from harness.network.links import Address
 from harness.runtime import NodeSpec, Runtime
+from harness.runtime.spec import TOXIPROXY_NODE
 from harness.target import Node, Target
 
 API_PORT = 8474
@@ -53,22 +54,15 @@ class Cluster:
     ) -> Cluster:
         """Start Toxiproxy, all links and all nodes, and wait until every node is ready. `tell`
         hears of it if Toxiproxy hangs and has to be replaced."""
-        api_host = runtime.api_address
-        # May fetch it, which takes minutes: not in the loop's thread.
-        toxiproxy = await asyncio.to_thread(toxiproxy_binary)
-        argv = [str(toxiproxy), "-host", api_host, "-port", str(API_PORT)]
-
-        async def start_toxiproxy() -> None:
-            await runtime.start_tool("toxiproxy", argv)
-
-        await start_toxiproxy()
+        await runtime.start_toxiproxy(API_PORT)
         network = Network(
-            api_host,
+            runtime.api_address,
             API_PORT,
             mesh(target.all_names, target.ports_of, runtime.address, runtime.link_address),
-            escape=lambda: runtime.end_now("toxiproxy"),
-            restart=start_toxiproxy,
+            escape=lambda: runtime.end_now(TOXIPROXY_NODE),
+            restart=lambda: runtime.start_toxiproxy(API_PORT),
             tell=tell,
+            process=runtime.toxiproxy_process,
         )
         cluster = cls(target, runtime, network)
         await network.open()
@@ -95,7 +89,13 @@ class Cluster:
     def node(self, name: str) -> Node:
         """The node as its own server sees itself."""
         runtime = self.runtime
-        return Node(name, runtime.address(name), runtime.home(name), self.target.ports_of(name))
+        return Node(
+            name,
+            runtime.address(name),
+            runtime.home(name),
+            self.target.ports_of(name),
+            runtime.image(name),
+        )
 
     def client_host(self, name: str) -> str:
         """The address at which clients reach the node: that of the link from `client`."""
@@ -141,16 +141,11 @@ class Cluster:
         network = self.network
         direct = {link.upstream: link.node for link in network.links()}
         links = {link.listen: link for link in network.links()}
-        suspects = {
-            found.inode: found.remote
-            for found in sockets.connections()
-            if found.remote in direct or found.remote in links
-        }
+        suspects = direct.keys() | links.keys()
         strays: dict[tuple[str, str], str] = {}
-        for name in self.all_names:
-            mine = [sockets.owned(pid, suspects) for pid in self.processes(name)]
-            for inode in set().union(*mine):
-                host, port = remote = suspects[inode]
+        for name, dialled in self._dialled(suspects).items():
+            for remote in dialled:
+                host, port = remote
                 if remote in direct and direct[remote] != name:
                     what = f"{name} is connected to {host}:{port} itself, past the link"
                     strays[name, direct[remote]] = what
@@ -160,6 +155,21 @@ class Cluster:
                     )
                     strays[name, links[remote].node] = what
         return strays
+
+    def _dialled(self, suspects: Collection[Address]) -> dict[str, set[Address]]:
+        """Which of the addresses `suspects` each node has connections to."""
+        found: dict[str, set[Address]] = {}
+        shared = None
+        for name in self.all_names:
+            if (near := self.runtime.own_network(name)) is not None:
+                seen = sockets.connections(near)
+                found[name] = {one.remote for one in seen if one.remote in suspects}
+                continue
+            if shared is None:
+                shared = {c.inode: c.remote for c in sockets.connections() if c.remote in suspects}
+            mine = [sockets.owned(pid, shared) for pid in self.processes(name)]
+            found[name] = {shared[inode] for inode in set().union(*mine)}
+        return found
 
     async def holders(self, role: str) -> tuple[str, ...]:
         """The running nodes that hold `role` now, asked of the target; nobody if it does not say
@@ -326,6 +336,7 @@ class Cluster:
                 runtime.link_address(name, peer),
                 runtime.home(peer),
                 target.ports_of(peer),
+                runtime.image(peer),
             )
             for peer in self.all_names
         ]
@@ -358,6 +369,7 @@ class Cluster:
             ready_timeout_s=target.ready_timeout_s,
             stop_timeout_s=target.stop_timeout_s,
             needs_names=target.needs_names,
+            container=target.container(name),
         )
 
 

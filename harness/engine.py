@@ -124,7 +124,7 @@ class Run:
             address = self._cluster.node(name).address
             self.journal.write("node", step="started", node=name, pids=pids, address=address)
         self._resources = asyncio.create_task(
-            resources.record(self._runtime.all_processes, self.folder.resources, self.start_ns)
+            resources.record(self._runtime.sampler(), self.folder.resources, self.start_ns)
         )
         self._progress = asyncio.create_task(self._report_progress())
 

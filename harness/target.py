@@ -17,13 +17,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from harness.container import Container, Image, Limits
 from harness.errors import UsageError
-from harness.parts import Part
+from harness.parts import Part, find
 
 MAX_NODES = 100
 
@@ -34,13 +36,29 @@ class Node:
 
     `name` is its host name, which every other node resolves to the link towards it. `address` is
     where its own server must listen (never the wildcard address). `home` is its own directory:
-    working directory and data, kept across restarts. `ports` maps the target's port names.
+    working directory and data, kept across restarts. `ports` maps the target's port names. `image`
+    is what it runs in, None for a process of this machine.
     """
 
     name: str
     address: str
     home: Path
     ports: Mapping[str, int] = field(default_factory=dict)
+    image: Image | None = None
+
+    @property
+    def python(self) -> str:
+        """The Python interpreter, as this node's command has to name it."""
+        return sys.executable if self.image is None else "python3"
+
+    def program(self, part: Part) -> str:
+        """A program, as this node's command has to name it. Raises `MissingPartError`."""
+        return str(find(part).path) if self.image is None else part.executable
+
+    def path(self, here: Path) -> str:
+        """A file or folder of this machine, as this node finds it. Raises `UsageError` if the
+        node's image does not hold it."""
+        return str(here) if self.image is None else self.image.inside(here)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +96,12 @@ class Target:
     starts_in_turn: ClassVar[bool] = False
     """True for servers that wait for one another if they all start at the same moment: each node is
     then started as soon as the one before it listens on its ports."""
+
+    image: ClassVar[Image | None] = None
+    """What the nodes run in on the docker runtime. Without one the target has processes only."""
+
+    limits: ClassVar[Limits] = Limits()
+    """What each container of a node may use."""
 
     nodes: int = 3
     mutant: str | None = None
@@ -119,8 +143,13 @@ class Target:
         )
 
     def environment(self, node: Node) -> Mapping[str, str]:
-        """Environment variables for `node`, added to the harness's own."""
+        """Environment variables for `node`, added to the harness's own (in a container to those of
+        its image)."""
         return {}
+
+    def container(self, name: str) -> Container | None:
+        """What the node or dependency `name` runs in on the docker runtime."""
+        return None if self.image is None else Container(self.image, self.limits)
 
     def files(self, node: Node, peers: Sequence[Node]) -> Mapping[str, str]:
         """Files written into the node's home before its first start: relative path → text."""

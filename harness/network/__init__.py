@@ -20,7 +20,7 @@ from harness.network.effects import (
     Slicer,
     SlowClose,
 )
-from harness.network.links import Link, mesh
+from harness.network.links import Door, Link, mesh
 from harness.network.network import Network
 from harness.network.probe import Answer, answer
 from harness.network.state import LinkState
@@ -31,6 +31,7 @@ __all__ = [
     "Answer",
     "Bandwidth",
     "Direction",
+    "Door",
     "Drop",
     "Effect",
     "Latency",

@@ -47,6 +47,16 @@ class Link:
         return self.name
 
 
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A way into the cluster's network: who connects to `listen` is at `upstream`, the `listen` of
+    a link."""
+
+    name: str
+    listen: Address
+    upstream: Address
+
+
 def mesh(
     nodes: Sequence[str],
     ports_of: Callable[[str], Mapping[str, int]],

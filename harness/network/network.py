@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from harness.errors import BrokenError, FaultError, HarnessError, UsageError
 from harness.network import sockets
 from harness.network.effects import Effect, ToxicState
-from harness.network.links import Link
+from harness.network.links import Door, Link
 from harness.network.resets import Resetter
 from harness.network.state import (
     MISSING,
@@ -70,6 +70,10 @@ class Network:
     without `restart`, the network is dead instead: `release` and `close` return at once,
     everything else raises `BrokenError`.
 
+    `process` says which process of this machine the server is, where it cannot be found by the
+    address that it listens on. `doors` are further proxies, which lead to links and never have
+    toxics: where somebody outside the cluster's network gets in.
+
     The server hangs, and stays so, if a toxic is changed while some receiver does not read (some
     7 MB wait for it then). Connections in that state are therefore reset first, where that is
     possible (see `sockets`): those of the links concerned, and those that Toxiproxy has to the
@@ -98,6 +102,8 @@ class Network:
         escape: Callable[[], None] | None = None,
         restart: Callable[[], Awaitable[None]] | None = None,
         tell: Callable[[str], object] | None = None,
+        process: Callable[[], int | None] | None = None,
+        doors: Sequence[Door] = (),
         deadline_s: float = DEADLINE_S,
     ) -> None:
         self.server = Toxiproxy(host, port, deadline_s=deadline_s)
@@ -106,6 +112,8 @@ class Network:
         self._escape = escape
         self._restart = restart
         self._tell = tell
+        self._process = process
+        self._doors = tuple(doors)
         self._replacements = 0
         self._holders: dict[str, Mapping[Link, tuple[Effect, ...]]] = {}
         # What is believed to be on each link. After a failure it is asked for anew.
@@ -181,7 +189,8 @@ class Network:
         without any are left out, and so are all where Toxiproxy is not in this network."""
         if self._dead is not None:
             return {}
-        found = await self._in_thread(sockets.connections)
+        where = self._process() if self._process is not None else None
+        found = await self._in_thread(lambda: sockets.connections(where))
         counts = Counter(connection.local for connection in found)
         return {link: counts[link.listen] for link in self._known if counts[link.listen]}
 
@@ -278,6 +287,7 @@ class Network:
                     ) from None
             await asyncio.sleep(_POLL_S)
         proxies = [{**proxy_fields(link), "enabled": enabled} for link in self._links.values()]
+        proxies += [proxy_fields(door) for door in self._doors]
         try:
             await self._in_thread(lambda: self.server.populate(proxies))
         except ToxiproxyError as error:
@@ -286,7 +296,12 @@ class Network:
                 why=error.title,
                 do="If an address is in use, see who has it with `ss -ltnp`.",
             ) from None
-        self._resetter = await self._in_thread(lambda: Resetter.of_listener(self._address))
+        self._resetter = await self._in_thread(self._find_resetter)
+
+    def _find_resetter(self) -> Resetter:
+        if self._process is None:
+            return Resetter.of_listener(self._address)
+        return Resetter.of_process(self._process())
 
     async def _bring_to(self, holders: Holders, links: Iterable[Link]) -> None:
         """Make `links` what `holders` want. Raises the first refusal, with `_known` outdated."""

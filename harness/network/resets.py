@@ -24,17 +24,21 @@ class Resetter:
         self.pid = pid
 
     @classmethod
+    def of_process(cls, pid: int | None) -> Resetter:
+        """For the process `pid`, if its sockets can be borrowed."""
+        return cls(pid if pid is not None and sockets.borrowable(pid) else None)
+
+    @classmethod
     def of_listener(cls, address: Address) -> Resetter:
         """For the process that listens on `address`, if its sockets can be borrowed."""
-        pid = sockets.listening_process(address)
-        return cls(pid if pid is not None and sockets.borrowable(pid) else None)
+        return cls.of_process(sockets.listening_process(address))
 
     def reset(self, links: Sequence[Link]) -> None:
         """Reset every connection on `links`, as their sources see it."""
         if self.pid is None or not links:
             return
         addresses = {link.listen for link in links}
-        found = {c.inode for c in sockets.connections() if c.local in addresses}
+        found = {c.inode for c in sockets.connections(self.pid) if c.local in addresses}
         sockets.reset(self.pid, found)
 
     def end_stalled(self, links: Sequence[Link]) -> None:
@@ -68,7 +72,7 @@ class Resetter:
 
         def watch() -> None:
             while not done.wait(_DIAL_S):
-                stuck = {one.inode for one in sockets.dials() if one.remote in nodes}
+                stuck = {one.inode for one in sockets.dials(pid) if one.remote in nodes}
                 sockets.reset(pid, stuck)
 
         watcher = threading.Thread(target=watch, name="harness-network-dials", daemon=True)
@@ -84,6 +88,6 @@ class Resetter:
         far = {link.upstream for link in links}
         return {
             c.inode: c.queued_bytes
-            for c in sockets.connections()
+            for c in sockets.connections(self.pid)
             if c.stalled and c.queued_bytes and (c.local in near or c.remote in far)
         }

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from harness.network.effects import Drop, Effect, Reject, ToxicState
-from harness.network.links import Link
+from harness.network.links import Door, Link
 from harness.network.toxiproxy import add_toxic, remove_toxic, update_toxic
 from harness.network.transport import Call
 
@@ -97,7 +97,7 @@ def differences(link: Link, wanted: LinkState, real: LinkState | None) -> list[s
     return found
 
 
-def proxy_fields(link: Link) -> dict[str, Any]:
+def proxy_fields(link: Link | Door) -> dict[str, Any]:
     return {
         "name": link.name,
         "listen": "{}:{}".format(*link.listen),

@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Self
 
 from harness.errors import BrokenError, MissingPartError, UsageError
+from harness.parts import toxiproxy_binary
 from harness.parts.program import program_path
-from harness.runtime import ledger, proc, reaper
+from harness.runtime import ledger, proc, reaper, starting
 from harness.runtime.block import Block, reserve
 from harness.runtime.child import CLOSE_GRACE_S, LOG_LINES, Child, describe, end_gently, within
 from harness.runtime.namespaces import Support, hosts_text, namespaces, wrap
 from harness.runtime.proc import Process
+from harness.runtime.resources import Sample, Sampler
 from harness.runtime.sockets import any_wildcard, listeners, require_free, wildcard_listener
-from harness.runtime.spec import NodeExit, NodeSpec, State
+from harness.runtime.spec import TOXIPROXY_NODE, NodeExit, NodeSpec, State
+from harness.runtime.starting import POLL_S
 
-_POLL_S = 0.01
-_READY_CALL_TIMEOUT_S = 5.0  # a server that takes a connection and never answers is not ready
 _SIGNAL_TIMEOUT_S = 5.0  # for processes to stop, go on or be gone once the kernel was told
 
 _swept = False
@@ -127,18 +128,25 @@ class ProcessRuntime:
         """The directory of `node`: its working directory and data, kept across restarts."""
         return self._block.home(node)
 
+    def image(self, node: str) -> None:
+        """What `node` runs in: no image."""
+
+    @property
+    def where(self) -> Path:
+        """The cluster's own directory, which is gone when nothing of the cluster is left."""
+        return self._block.where
+
+    def lacks(self, need: str) -> str | None:
+        """Why a fault that needs `need` is not to be had, or None."""
+        return f"{need} of a node can be disturbed on the docker runtime only"
+
     async def start(self, spec: NodeSpec) -> None:
         """Start a node, or start it again with the data it has, and wait until it is ready.
 
         That is `spawn`, then `wait_ready`; if either fails or is cancelled, nothing of the node is
         left running.
         """
-        await self.spawn(spec)
-        try:
-            await self.wait_ready(spec)
-        except BaseException:
-            self.end_now(spec.name)
-            raise
+        await starting.start(self, spec)
 
     async def spawn(self, spec: NodeSpec) -> None:
         """Start a node's process and return at once.
@@ -147,6 +155,10 @@ class ProcessRuntime:
         already, `MissingPartError` if it needs names and namespaces are not to be had.
         """
         self._require_open(spec.name)
+        if not spec.argv:
+            raise MissingPartError(
+                f"{spec.name} runs in a container only.", do="Use --chaos-runtime docker."
+            )
         address = self.address(spec.name)
         if spec.needs_names and self._support.kind == "none":
             raise MissingPartError(
@@ -190,20 +202,19 @@ class ProcessRuntime:
     async def start_all(self, specs: Sequence[NodeSpec], *, in_turn: bool = False) -> None:
         """Start nodes at the same time, or each as soon as the one before it listens on its ports.
         If one fails, all of them are ended, and its error (the first one) is raised."""
-        tasks: list[asyncio.Task[None]] = []
-        try:
-            for spec in specs:
-                tasks.append(asyncio.create_task(self.start(spec)))
-                if in_turn:
-                    await self._until_listening(spec, tasks[-1])
-            await _all_or_first_error(tasks)
-        except BaseException:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for spec in specs:
-                self.end_now(spec.name)
-            raise
+        await starting.start_all(self, specs, self._listens if in_turn else None)
+
+    async def start_toxiproxy(self, port: int) -> None:
+        """Start the proxies' server, with its interface at `api_address`, or start it again."""
+        # May fetch it, which takes minutes: not in the loop's thread.
+        program = await asyncio.to_thread(toxiproxy_binary)
+        argv = [str(program), "-host", self.api_address, "-port", str(port)]
+        await self.start_tool(TOXIPROXY_NODE, argv)
+
+    def toxiproxy_process(self) -> int | None:
+        """The process of the proxies' server, while it runs."""
+        child = self._children.get(TOXIPROXY_NODE)
+        return None if child is None or child.exited.is_set() else child.process.pid
 
     async def start_tool(
         self,
@@ -258,7 +269,7 @@ class ProcessRuntime:
             if not sent:
                 proc.send(found[0], signal.SIGKILL)
                 sent = True
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(POLL_S)
 
     def end_now(self, name: str) -> None:
         """Kill a node or tool without awaiting anything, so that no cancellation comes between."""
@@ -320,6 +331,14 @@ class ProcessRuntime:
             return ()
         found = {process.pid for process in self._find(name)}
         return tuple(sorted(found, key=lambda pid: (pid != child.process.pid, pid)))
+
+    def own_network(self, name: str) -> None:
+        """A process in the network that is the node's own: all share that of the machine."""
+
+    def sampler(self) -> Callable[[int], list[Sample]]:
+        """What the nodes and tools use at a moment, in nanoseconds since the run's start."""
+        sampler = Sampler()
+        return lambda now: sampler.sample(self.all_processes(), now)
 
     def exit_status(self, name: str) -> int | None:
         """How the node's last main process ended (negative: by which signal); None while it runs,
@@ -418,40 +437,28 @@ class ProcessRuntime:
             self._ledger.started(name, process)
 
     async def _until_ready(self, child: Child, spec: NodeSpec) -> None:
-        deadline = time.monotonic() + spec.ready_timeout_s
-        said = "it answered that it is not ready"
-        while (rest_s := deadline - time.monotonic()) > 0:
-            try:
-                async with asyncio.timeout(min(rest_s, _READY_CALL_TIMEOUT_S)):
-                    ready = await spec.ready()
-            except (OSError, EOFError) as error:
-                ready, said = False, str(error) or type(error).__name__
-            if child.exited.is_set():
-                self._blame_wildcard(spec)
-                raise BrokenError(
-                    f"{spec.name} ended before it was ready: {describe(child.status)}.",
-                    why=child.log_tail(),
-                    do=_advice(child),
-                )
-            if ready:
-                return
-            await within(child.exited, _POLL_S)
-        self._blame_wildcard(spec)
-        raise BrokenError(
-            f"{spec.name} was not ready within {spec.ready_timeout_s:g} s.",
-            why=f"Last: {said}.\n{child.log_tail()}",
-            do=f"The whole log is {child.log}.",
-        )
+        def ended() -> BrokenError:
+            self._blame_wildcard(spec)
+            return BrokenError(
+                f"{spec.name} ended before it was ready: {describe(child.status)}.",
+                why=child.log_tail(),
+                do=_advice(child),
+            )
 
-    async def _until_listening(self, spec: NodeSpec, starting: asyncio.Task[None]) -> None:
-        """Wait until the node listens on all its ports. Raises what its start failed with."""
+        def late(said: str) -> BrokenError:
+            self._blame_wildcard(spec)
+            return BrokenError(
+                f"{spec.name} was not ready within {spec.ready_timeout_s:g} s.",
+                why=f"Last: {said}.\n{child.log_tail()}",
+                do=f"The whole log is {child.log}.",
+            )
+
+        await starting.until_ready(spec, child.exited, ended, late)
+
+    async def _listens(self, spec: NodeSpec) -> bool:
         wanted = {(self.address(spec.name), port) for port in spec.ports.values()}
-        while not starting.done():
-            found = await asyncio.to_thread(listeners)
-            if wanted <= {(str(one.address), one.port) for one in found}:
-                return
-            await asyncio.sleep(_POLL_S)
-        starting.result()
+        found = await asyncio.to_thread(listeners)
+        return wanted <= {(str(one.address), one.port) for one in found}
 
     def _blame_wildcard(self, spec: NodeSpec) -> None:
         """A node that takes a port from all others is the better explanation of their failing."""
@@ -533,20 +540,6 @@ class ProcessRuntime:
         for child in self._children.values():
             child.reap()
             child.let_go()
-
-
-async def _all_or_first_error(tasks: Sequence[asyncio.Task[None]]) -> None:
-    if not tasks:
-        return
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in tasks:
-        if task in done:
-            task.result()
 
 
 def _advice(child: Child) -> str:

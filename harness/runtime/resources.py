@@ -21,7 +21,7 @@ class Sample:
     `time` is in nanoseconds since the run's start. `cpu_s` is what all its processes have used,
     also those that have ended: it never falls. `cpu_percent` is its rise since the node's last
     sample (100 is one core). Processes that live for less than an interval may go unseen. Shared
-    memory counts in `rss_bytes` once for each process.
+    memory counts in `rss_bytes` once for each process. Of a container `open_files` is not known.
     """
 
     time: int
@@ -30,7 +30,7 @@ class Sample:
     cpu_s: float
     cpu_percent: float
     rss_bytes: int
-    open_files: int
+    open_files: int | None
     threads: int
 
 
@@ -93,29 +93,22 @@ class Sampler:
 
 
 async def record(
-    processes: Callable[[], Mapping[str, Sequence[int]]],
+    sample: Callable[[int], list[Sample]],
     path: Path,
     start_ns: int,
     interval_s: float = INTERVAL_S,
 ) -> None:
     """Append a line for each node to `path`, at once and then every interval, until cancelled.
 
-    `processes` (`ProcessRuntime.all_processes`) is called in a thread; `start_ns` is the run's
-    start on the clock `time.monotonic_ns`.
+    `sample` (of `Runtime.sampler`) is called in a thread, with the nanoseconds since `start_ns`,
+    the run's start on the clock `time.monotonic_ns`.
     """
-    sampler = Sampler()
     loop = asyncio.get_running_loop()
     due = loop.time()
     with path.open("ab", buffering=0) as file:
         while True:
-            samples = await asyncio.to_thread(_take, sampler, processes, start_ns)
+            samples = await asyncio.to_thread(lambda: sample(time.monotonic_ns() - start_ns))
             file.write(b"".join(orjson.dumps(asdict(s)) + b"\n" for s in samples))
             # A machine that is too busy skips samples rather than catching up on them.
             due = max(due + interval_s, loop.time())
             await asyncio.sleep(due - loop.time())
-
-
-def _take(
-    sampler: Sampler, processes: Callable[[], Mapping[str, Sequence[int]]], start_ns: int
-) -> list[Sample]:
-    return sampler.sample(processes(), time.monotonic_ns() - start_ns)

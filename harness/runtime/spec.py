@@ -6,9 +6,16 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from harness.errors import UsageError
+
+if TYPE_CHECKING:  # the reaper imports this, with the standard library alone
+    from harness.container import Container, Image
+    from harness.runtime.resources import Sample
+
+TOXIPROXY_NODE = "toxiproxy"
+"""What the server of the proxies is called, where nodes and tools have names."""
 
 CLIENT = "client"
 """The source of the links that load and clients use."""
@@ -16,7 +23,7 @@ CLIENT = "client"
 State: TypeAlias = Literal["running", "paused", "down"]
 
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_RESERVED_NAMES = frozenset({CLIENT, "localhost"})
+_RESERVED_NAMES = frozenset({CLIENT, TOXIPROXY_NODE, "localhost"})
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,8 @@ class NodeSpec:
     the harness's own environment. `files` (path in the node's home → text) are written once,
     before the first start. `ready` is asked again and again: False, an `OSError` or an `EOFError`
     mean not yet; any other exception is a defect and ends the start. Raises `UsageError` for a
-    description that cannot work.
+    description that cannot work. `container` is what it runs in, where nodes run in containers; the
+    command may then be empty, for the image's own, and `env` is added to the image's.
     """
 
     name: str
@@ -39,9 +47,10 @@ class NodeSpec:
     ready_timeout_s: float = 30.0
     stop_timeout_s: float = 10.0
     needs_names: bool = True
+    container: Container | None = None
 
     def __post_init__(self) -> None:
-        if not self.argv:
+        if not self.argv and self.container is None:
             raise UsageError(f"{self.name} has no command.", do="Give it the program to run.")
         for name in self.files:
             path = PurePosixPath(name)
@@ -87,6 +96,31 @@ class Runtime(Protocol):
 
     def home(self, node: str) -> Path:
         """The directory of `node`: its working directory and data, kept across restarts."""
+        ...
+
+    def image(self, node: str) -> Image | None:
+        """What `node` runs in; None for a process of this machine."""
+        ...
+
+    def lacks(self, need: str) -> str | None:
+        """Why a fault that needs `need` (a word of `harness.runtime.needs`) is not to be had here,
+        or None."""
+        ...
+
+    async def start_toxiproxy(self, port: int) -> None:
+        """Start the proxies' server, with its interface at `api_address`, or start it again."""
+        ...
+
+    def toxiproxy_process(self) -> int | None:
+        """The process of the proxies' server; None if it is none of this machine's."""
+        ...
+
+    def own_network(self, name: str) -> int | None:
+        """A process in the network that is the node's own; None where all share the machine's."""
+        ...
+
+    def sampler(self) -> Callable[[int], list[Sample]]:
+        """What the nodes use at a moment, in nanoseconds since the run's start."""
         ...
 
     async def start(self, spec: NodeSpec) -> None:

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 import aiohttp
 
-from harness import Node, Target
+from harness import Image, Node, Target
 from harness.parts import Part
-from targets.etcd.part import ETCD, etcd_binary
+from targets import IMAGES
+from targets.etcd.part import ETCD
 
 ASK_TIMEOUT_S = 1.0
 VERSION_REQUEST = b"GET /version HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\n\r\n"
@@ -29,6 +30,7 @@ class Etcd(Target):
     ports: ClassVar[Mapping[str, int]] = {"client": 2379, "peer": 2380}
     probes: ClassVar[Mapping[str, bytes]] = {"client": VERSION_REQUEST, "peer": VERSION_REQUEST}
     parts: ClassVar[Sequence[Part]] = (ETCD,)
+    image: ClassVar[Image | None] = Image(IMAGES / "etcd", parts=(ETCD,))
     roles: ClassVar[Sequence[str]] = ("leader", "follower")
 
     mutants: ClassVar[Mapping[str, str]] = {
@@ -47,7 +49,7 @@ class Etcd(Target):
     def command(self, node: Node, peers: Sequence[Node]) -> Sequence[str]:
         members = ",".join(f"{peer.name}=http://{peer.name}:2380" for peer in peers)
         return [
-            str(etcd_binary()),
+            node.program(ETCD),
             f"--name={node.name}",
             f"--data-dir={node.home / 'data'}",
             f"--listen-client-urls=http://{node.address}:2379",

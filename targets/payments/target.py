@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from harness import Node, Target
+from harness import Image, Node, Target
 from harness.errors import UsageError
+from targets import IMAGES
 from targets.payments.app.settings import DEPENDENCY_PORTS, MEMBER_PORT, Settings
 
+APP = Path(__file__).with_name("app")
 MOST_WORKERS = 16
 HEALTH_REQUEST = b"GET /health HTTP/1.1\r\nHost: payments\r\nConnection: close\r\n\r\n"
 READY_REQUEST = b"GET /ready HTTP/1.1\r\nHost: payments\r\nConnection: close\r\n\r\n"
@@ -39,6 +40,11 @@ class Payments(Target):
     }
     probes: ClassVar[Mapping[str, bytes]] = dict.fromkeys(
         ("http", *DEPENDENCY_PORTS), HEALTH_REQUEST
+    )
+    image: ClassVar[Image | None] = Image(
+        IMAGES / "payments",
+        copies={APP: "/srv/app"},
+        requirements=("aiohttp", "prometheus-client"),
     )
     mutants: ClassVar[Mapping[str, str]] = {
         "no-idempotency-key": "every request is a charge of its own, whatever its key",
@@ -83,14 +89,14 @@ class Payments(Target):
 
     def command(self, node: Node, peers: Sequence[Node]) -> Sequence[str]:
         # -P: its working directory, which is full of data, is no place to import from.
-        return [sys.executable, "-P", "-m", "app", _SETTINGS]
+        return [node.python, "-P", "-m", "app", _SETTINGS]
 
     def environment(self, node: Node) -> Mapping[str, str]:
-        paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-        return {
-            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-            "PROMETHEUS_MULTIPROC_DIR": str(node.home / _METRICS),
-        }
+        metrics = {"PROMETHEUS_MULTIPROC_DIR": str(node.home / _METRICS)}
+        if node.image is not None:
+            return metrics  # the image says where its Python code is
+        paths = [str(APP.parent), os.environ.get("PYTHONPATH", "")]
+        return {"PYTHONPATH": os.pathsep.join(path for path in paths if path), **metrics}
 
     def files(self, node: Node, peers: Sequence[Node]) -> Mapping[str, str]:
         settings = Settings(

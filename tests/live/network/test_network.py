@@ -326,8 +326,8 @@ def test_netlink_and_proc_tell_the_same() -> None:
         def mine(found: Iterator[sockets.Connection]) -> list[sockets.Connection]:
             return sorted(one for one in found if one.local in ends)
 
-        by_netlink = mine(sockets._from_netlink((1, 8)))
-        assert by_netlink == mine(sockets._from_proc((1, 8)))
+        by_netlink = mine(sockets._from_netlink(None, (1, 8)))
+        assert by_netlink == mine(sockets._from_proc(None, (1, 8)))
         assert [one.local for one in by_netlink] == sorted(ends)
         there.close()
 

@@ -28,7 +28,7 @@ def test_samples_of_all_nodes_are_written_until_cancelled(tmp_path: Path) -> Non
             await runtime.start_all([node_spec(runtime, node) for node in NODES])
             ask(runtime.address("node-1"), "spawn plain")
             start = time.monotonic_ns()
-            recording = asyncio.create_task(record(runtime.all_processes, path, start, 0.05))
+            recording = asyncio.create_task(record(runtime.sampler(), path, start, 0.05))
             await asyncio.to_thread(wait_until, lambda: path.exists() and len(lines()) >= 4)
             await runtime.kill("node-2")
             await asyncio.to_thread(wait_until, lambda: lines()[-2]["node"] == "node-1")

@@ -6,10 +6,11 @@ CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 WORKERS := $(shell [ $(CORES) -gt 8 ] && echo 8 || echo $(CORES))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test mutants lint bench clean
+.PHONY: help venv demo images docker test mutants lint bench clean
 
 help:
 	@echo "make demo    install everything into .venv and run the quick experiments"
+	@echo "make docker  the same experiments on containers, where a Docker engine answers"
 	@echo "make test    the harness's own tests"
 	@echo "make mutants show that each experiment catches the bugs it is for"
 	@echo "make lint    ruff and mypy"
@@ -23,6 +24,15 @@ demo: venv
 	@status=0; .venv/bin/pytest experiments -m quick || status=$$?; \
 	echo; echo "The runs, each in a folder of its own (harness runs):"; \
 	.venv/bin/harness runs; exit $$status
+
+# What the docker runtime runs in, made when missing or stale. It would do so itself, but then the
+# first test waits for it.
+images: venv
+	PYTHONPATH=. .venv/bin/python compose/images
+
+docker: images
+	@if .venv/bin/python -c 'from harness.runtime.docker.engine import connect; connect()' \
+		2>/dev/null; then .venv/bin/pytest experiments -m quick --chaos-runtime docker; fi
 
 # Live tests take seconds each: a worker that has done its share takes some of the other's.
 test: venv
@@ -56,5 +66,5 @@ clean:
 			"apt-get install python3-venv" >&2; exit 1; }
 	@.venv/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable '.[dev,load,targets]'
+		--constraint constraints.txt --editable '.[dev,docker,load,targets]'
 	@touch $@

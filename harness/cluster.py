@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.errors import PROGRAMMING, BrokenError, HarnessError, UsageError, with_place
-from harness.network import Link, Network, mesh, sockets
+from harness.network import Door, Link, Network, mesh, sockets
 from harness.network.links import Address
 from harness.runtime import NodeSpec, Runtime
 from harness.runtime.spec import TOXIPROXY_NODE
@@ -63,6 +63,10 @@ class Cluster:
             restart=lambda: runtime.start_toxiproxy(API_PORT),
             tell=tell,
             process=runtime.toxiproxy_process,
+            doors=[
+                Door(f"door-{port}", ("0.0.0.0", port), link)
+                for link, port in runtime.door_ports().items()
+            ],
         )
         cluster = cls(target, runtime, network)
         await network.open()

@@ -65,12 +65,13 @@ class Image:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a container may use. Memory in bytes, swap included; `cpus` in cores, None for all."""
+    """What a container may use. Memory in bytes, swap included; `cpus` in cores, None for all;
+    `open_files` None for as many as the engine gives (which may itself not be allowed more)."""
 
     memory_bytes: int = 2 * 1024**3
     cpus: float | None = None
     processes: int = 4096
-    open_files: int = 65536
+    open_files: int | None = None
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ from harness.record.folder import RunFolder, write_json
 from harness.record.journal import Journal, Listener
 from harness.record.recorder import Recorder
 from harness.record.spans import FaultSpans
-from harness.runtime import NodeExit, resources
-from harness.runtime.process import ProcessRuntime
+from harness.runtime import NodeExit, Runtime, resources
+from harness.runtimes import RUNTIMES, create_runtime
 from harness.steady import Kept, kept
 from harness.timeline import TargetEvent, Timeline
 from harness.version import harness_version
@@ -56,6 +56,7 @@ class Run:
     replay_command: str
     listeners: list[Listener] = field(default_factory=list)
     keep_failed: bool = False
+    runtime: str = RUNTIMES[0]
     outcome: Outcome | None = None
     reason: str = ""
     verdicts: list[tuple[Verdict, Result]] = field(default_factory=list)
@@ -75,7 +76,7 @@ class Run:
         self._phase: tuple[str, int] | None = None
         self._progress: asyncio.Task[None] | None = None
         self._resources: asyncio.Task[None] | None = None
-        self._runtime: ProcessRuntime | None = None
+        self._runtime: Runtime | None = None
         self._cluster: Cluster | None = None
         self._nemesis: Nemesis | None = None
         self._exits: list[str] = []
@@ -109,15 +110,19 @@ class Run:
         self.journal.write("run", experiment=plan.experiment, seed=plan.seed, scale=plan.scale)
         self.enter("up")
         target = self.experiment.target
-        self._runtime = await ProcessRuntime.create(
-            target.all_names,
+
+        def tell(what: str) -> None:
+            self.journal.write("note", what=what)
+
+        self._runtime = await create_runtime(
+            self.runtime,
+            target,
             logs=self.folder.logs,
             run_id=self.folder.path.name,
             on_exit=self._node_exited,
+            tell=tell,
         )
-        self._cluster = await Cluster.start(
-            target, self._runtime, tell=lambda what: self.journal.write("note", what=what)
-        )
+        self._cluster = await Cluster.start(target, self._runtime, tell=tell)
         self._nemesis = Nemesis(self._cluster, self.journal, self.recorder)
         for name in self._cluster.all_names:
             pids = list(self._cluster.processes(name))
@@ -354,7 +359,7 @@ class Run:
                 "experiment": self.plan.experiment,
                 "seed": self.plan.seed,
                 "scale": self.plan.scale,
-                "runtime": "process",
+                "runtime": self.runtime,
                 "started": self._started.isoformat(timespec="seconds"),
                 "duration_s": round((time.monotonic_ns() - self.start_ns) / 1e9, 3),
                 "outcome": self.outcome,

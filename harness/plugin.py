@@ -307,7 +307,9 @@ def _begin(request: pytest.FixtureRequest) -> Run:
         raise AbortedError(f"There is a file {stop}.", do="Remove it to let experiments run.")
     folder = RunFolder.create(settings.runs_dir, name, plan.seed)
     repeat = repeat or f"pytest '{name}' --chaos-replay {short_path(folder.path, config)}"
-    live = Run(experiment, plan, folder, repeat, keep_failed=settings.keep_failed)
+    live = Run(
+        experiment, plan, folder, repeat, keep_failed=settings.keep_failed, runtime=settings.runtime
+    )
     for key, value in (("chaos_seed", plan.seed), ("chaos_run", str(folder.path))):
         item.user_properties.append((key, value))
     return live

@@ -10,7 +10,8 @@ import pytest
 
 from harness import seeds
 
-RUNTIMES = ("process",)
+RUNTIMES = ("process", "docker")
+"""As in `harness.runtimes`, which is not imported in every pytest session."""
 
 
 def add_options(parser: pytest.Parser) -> None:

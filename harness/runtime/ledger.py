@@ -5,6 +5,7 @@ the addresses 127.R.0.0/16, the home of its nodes, and its ledger:
 
 - `owner.json` says whose it is: the harness process with its start time, and the machine;
 - `ledger.jsonl` names each process, once before it is started and once as soon as its id is known;
+- `engine.json`, if it exists, says on which engine it has containers, a network and volumes;
 - `kept`, if it exists, says that a person wanted to look at the cluster.
 
 To remove the directory is the last step of undoing: what could not be ended stays on record.
@@ -22,6 +23,8 @@ import os
 import secrets
 import shutil
 import stat
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +41,11 @@ SCHEMA = 1
 _OWNER = "owner.json"
 _LEDGER = "ledger.jsonl"
 _KEPT = "kept"
+
+ENGINE = "engine.json"
+"""Written before the first thing is made on an engine."""
+
+_ENGINE_TIMEOUT_S = 60.0
 
 # A directory is filled under the first name and emptied under the last, so that a block is never
 # seen half made. The names are those of the cluster, so that they cannot clash.
@@ -200,6 +208,7 @@ def undo(left_over: LeftOver) -> set[Process]:
     """End all processes of a cluster and remove its directory. May be repeated, by many at once.
 
     Returns the processes that would not end within 5 s; then the directory stays, to try again.
+    Raises `BrokenError` if an engine does not remove what the cluster has there.
     """
     entry = _read(left_over.where)
     if entry is not None and entry.id != left_over.id:
@@ -210,8 +219,35 @@ def undo(left_over: LeftOver) -> set[Process]:
         left = proc.end_all(lambda: _processes(entry))
         if left:
             return left
+        if (left_over.where / ENGINE).exists():
+            _undo_on_engine(entry)
     _remove(left_over)
     return set()
+
+
+def _undo_on_engine(entry: _Entry) -> None:
+    """Remove what the cluster has on its engine. In an interpreter of its own: whoever runs this
+    may have the standard library alone."""
+    command = [sys.executable, "-m", "harness.runtime.docker.leftovers", str(entry.where), entry.id]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=_ENGINE_TIMEOUT_S,
+        )
+        said = done.stderr.strip() if done.returncode else ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said = str(error)
+    if said:
+        raise BrokenError(
+            f"What {entry.id} has on its Docker engine could not be removed.",
+            why=said,
+            do="When the engine answers again, run `harness cleanup`.",
+        )
 
 
 def sweep(base: Path | None = None) -> list[LeftOver]:

@@ -22,7 +22,7 @@ from harness.runtime.namespaces import Support, hosts_text, namespaces, wrap
 from harness.runtime.proc import Process
 from harness.runtime.resources import Sample, Sampler
 from harness.runtime.sockets import any_wildcard, listeners, require_free, wildcard_listener
-from harness.runtime.spec import TOXIPROXY_NODE, NodeExit, NodeSpec, State
+from harness.runtime.spec import TOXIPROXY_NODE, Address, NodeExit, NodeSpec, State
 from harness.runtime.starting import POLL_S
 
 _SIGNAL_TIMEOUT_S = 5.0  # for processes to stop, go on or be gone once the kernel was told
@@ -210,6 +210,14 @@ class ProcessRuntime:
         program = await asyncio.to_thread(toxiproxy_binary)
         argv = [str(program), "-host", self.api_address, "-port", str(port)]
         await self.start_tool(TOXIPROXY_NODE, argv)
+
+    def door_ports(self) -> dict[Address, int]:
+        """No doors: whoever is on this machine is inside."""
+        return {}
+
+    def published(self) -> dict[Address, Address]:
+        """Nothing: links can be reached at their own addresses."""
+        return {}
 
     def toxiproxy_process(self) -> int | None:
         """The process of the proxies' server, while it runs."""

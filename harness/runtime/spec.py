@@ -14,6 +14,9 @@ if TYPE_CHECKING:  # the reaper imports this, with the standard library alone
     from harness.container import Container, Image
     from harness.runtime.resources import Sample
 
+Address: TypeAlias = tuple[str, int]
+"""IPv4 address and port."""
+
 TOXIPROXY_NODE = "toxiproxy"
 """What the server of the proxies is called, where nodes and tools have names."""
 
@@ -109,6 +112,15 @@ class Runtime(Protocol):
 
     async def start_toxiproxy(self, port: int) -> None:
         """Start the proxies' server, with its interface at `api_address`, or start it again."""
+        ...
+
+    def door_ports(self) -> Mapping[Address, int]:
+        """The ports at which the proxies' server takes what comes from outside the cluster's
+        network: the address of the link that each leads to → the port. None where all is inside."""
+        ...
+
+    def published(self) -> Mapping[Address, Address]:
+        """Where links are to be had for people and programs of this machine, by their addresses."""
         ...
 
     def toxiproxy_process(self) -> int | None:

@@ -1,0 +1,86 @@
+"""One container and its life: started, watched until it ends, started again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from harness.runtime.docker.cgroups import Group
+
+_LOG_BYTES = 64 * 1024  # as much of a log as is read to find its last lines
+
+
+@dataclass
+class Life:
+    """One time that a container ran. `up` says that the node became ready, `asked` that its end is
+    the harness's own wish, `pid` is the container's first process as the engine sees it."""
+
+    exited: asyncio.Event = field(default_factory=asyncio.Event)
+    status: int | None = None
+    pid: int = 0
+    log_begin: int = 0
+    up: bool = False
+    asked: bool = False
+    paused: bool = False
+    reader: threading.Thread | None = None
+    group: Group | None = None
+
+
+@dataclass
+class Node:
+    """A node's container, `id`, and the life that it has or had last."""
+
+    name: str
+    id: str
+    log: Path
+    life: Life
+
+    def log_tail(self, lines: int) -> str:
+        """The last lines since the last start, or a sentence if there are none."""
+        try:
+            with self.log.open("rb") as file:
+                size = file.seek(0, 2)
+                file.seek(max(self.life.log_begin, size - _LOG_BYTES))
+                found = file.read().decode(errors="replace").splitlines()
+        except FileNotFoundError:
+            found = []
+        return "\n".join(found[-lines:]) or "It wrote nothing."
+
+
+class Output(Protocol):
+    """What a container writes, as it comes."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def close(self) -> None: ...
+
+
+def follow(log: Path, output: Output, ended: Callable[[], None]) -> threading.Thread:
+    """Append what a container writes to `log`, in a thread, until it ends."""
+
+    def copy() -> None:
+        try:
+            with log.open("ab", buffering=0) as file:
+                for piece in output:
+                    file.write(piece)
+        except (OSError, ValueError):
+            pass  # the engine went away, and whoever waits for the container hears of that
+        finally:
+            with contextlib.suppress(OSError, AttributeError):
+                output.close()
+            ended()
+
+    thread = threading.Thread(target=copy, name=f"harness-log-{log.stem}", daemon=True)
+    thread.start()
+    return thread
+
+
+def exit_status(code: int) -> int:
+    """The engine's exit code as the harness writes it: negative if a signal ended the process.
+    (A shell's way to say the same; a process that exits with 137 by itself looks alike.)"""
+    return 128 - code if 128 < code <= 192 else code

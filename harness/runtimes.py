@@ -1,0 +1,57 @@
+"""The runtimes by name: where the nodes of a target run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from harness.errors import MissingPartError
+from harness.runtime import NodeExit, Runtime
+from harness.target import Target
+
+RUNTIMES = ("process", "docker")
+"""Those there are; the first is used where none is named."""
+
+
+async def create_runtime(
+    name: str,
+    target: Target,
+    *,
+    logs: Path,
+    run_id: str,
+    on_exit: Callable[[NodeExit], None] | None = None,
+    tell: Callable[[str], object] = lambda _: None,
+) -> Runtime:
+    """The runtime `name` with room for the nodes of `target`; nothing runs yet.
+
+    `on_exit` is called in the event loop for each node that was up and ended without being asked
+    to; `tell` hears what takes long (images that are made). Raises `MissingPartError` if the
+    machine, or the target, has not what the runtime needs.
+    """
+    if name == "process":
+        from harness.runtime.process import ProcessRuntime
+
+        return await ProcessRuntime.create(
+            target.all_names, logs=logs, run_id=run_id, on_exit=on_exit
+        )
+    from harness.runtime.docker.runtime import DockerRuntime
+
+    containers = {node: target.container(node) for node in target.all_names}
+    without: Sequence[str] = [node for node, found in containers.items() if found is None]
+    if without:
+        raise MissingPartError(
+            f"Target {type(target).__name__} does not run in containers.",
+            why=f"It names no image for {', '.join(without)}.",
+            do='Give the class an `image = Image("folder with a Dockerfile")`, or use '
+            "--chaos-runtime process.",
+        )
+    return await DockerRuntime.create(
+        {node: found for node, found in containers.items() if found is not None},
+        logs=logs,
+        run_id=run_id,
+        on_exit=on_exit,
+        tell=tell,
+        doors=[
+            (node, port) for node in target.all_names for port in target.ports_of(node).values()
+        ],
+    )

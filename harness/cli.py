@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from harness.errors import AbortedError, HarnessError, UnreadableError, UsageError
+from harness.runtime.spec import RUNTIMES
 
 if TYPE_CHECKING:
     from harness.check import Check, Verdict
@@ -129,6 +130,7 @@ def replay(arguments: argparse.Namespace) -> int:
 
     experiment = RunFolder(arguments.folder).read_identity()["experiment"]
     options = [*IMPORTED, "--chaos-replay", str(arguments.folder.resolve())]
+    options += [f"--chaos-runtime={arguments.runtime}"] if arguments.runtime else []
     code = pytest.main([experiment, *options])
     return {
         pytest.ExitCode.OK: DONE,
@@ -165,7 +167,7 @@ def up(arguments: argparse.Namespace) -> int:
 
     kind = target_named(arguments.target)
     target = kind() if arguments.nodes is None else kind(nodes=arguments.nodes)
-    asyncio.run(hold_up(target, lambda text: print(text, flush=True)))
+    asyncio.run(hold_up(target, arguments.runtime, lambda text: print(text, flush=True)))
     return DONE
 
 
@@ -195,6 +197,7 @@ def mutants(arguments: argparse.Namespace) -> int:
         session_seed=seed,
         only_expected=arguments.only_expected,
         keep=Path("runs"),
+        runtime=arguments.runtime,
     ):
         print(mutants.line(one), file=sys.stderr, flush=True)
         found.append(one)
@@ -290,17 +293,28 @@ def _parser() -> argparse.ArgumentParser:
     command = add(runs, "List the recorded runs.")
     command.add_argument("--runs-dir", metavar="DIR", type=Path, default=Path("runs"))
 
+    def runtime(command: argparse.ArgumentParser, default: str | None, otherwise: str) -> None:
+        command.add_argument(
+            "--runtime",
+            choices=RUNTIMES,
+            default=default,
+            help=f"where nodes run ({otherwise})",
+        )
+
     command = add(replay, "Carry out a recorded plan again, and say where it diverged.")
     command.add_argument("folder", metavar="RUN", type=Path, help="the folder of a run")
+    runtime(command, None, "that of the recorded run")
 
     add(targets, "List the targets of this project.")
 
     command = add(up, "Start a cluster and hold it up until Ctrl-C.")
     command.add_argument("target", metavar="TARGET", help="a name, or package.module:Class")
     command.add_argument("--nodes", metavar="N", type=int, help="how many (the target's own)")
+    runtime(command, RUNTIMES[0], RUNTIMES[0])
 
     command = add(mutants, "Show that experiments catch the deliberate bugs of a target.")
     command.add_argument("target", metavar="TARGET", help="a name, or package.module:Class")
+    runtime(command, RUNTIMES[0], RUNTIMES[0])
     command.add_argument("--list", action="store_true", help="only list them, and who catches them")
     command.add_argument(
         "--experiments",

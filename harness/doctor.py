@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import Any, Literal, TypeAlias
 
 from harness.catalogue import known_targets
-from harness.errors import MissingPartError, UsageError
+from harness.errors import HarnessError, MissingPartError, UsageError
 from harness.load.part import K6_PART
 from harness.parts import TOXIPROXY, Found, Part, fetch_toxiproxy, fetchable_by, look_for
 from harness.runtime.namespaces import namespaces
@@ -26,7 +26,8 @@ _NAMESPACES = {
 
 @dataclass(frozen=True)
 class Row:
-    """One thing that was looked for. `blocks` says that nothing can run without it."""
+    """One thing that was looked for. `blocks` says that nothing can run without it, `limits`, in
+    lines, what it cannot do here although it is there."""
 
     part: str
     state: State
@@ -34,12 +35,16 @@ class Row:
     where: str = ""
     get: str = ""
     blocks: bool = False
+    limits: str = ""
 
 
 def examine(*, fetch: bool = False) -> list[Row]:
     """Look for everything that experiments need, those of the project's targets included; downloads
     only with `fetch`."""
-    return [_python(), _pytest(), _toxiproxy(fetch), _namespaces(), _part(K6_PART), *_targets()]
+    return [
+        *(_python(), _pytest(), _toxiproxy(fetch), _namespaces(), _docker(), _part(K6_PART)),
+        *_targets(),
+    ]
 
 
 def works(rows: list[Row]) -> bool:
@@ -61,8 +66,9 @@ def table(rows: list[Row]) -> str:
     for number, line in enumerate(cells):
         text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         lines.append(text.rstrip())
-        if number and rows[number - 1].get:
-            lines += [f"    {way}" for way in rows[number - 1].get.splitlines()]
+        if number:
+            row = rows[number - 1]
+            lines += [f"    {each}" for each in (*row.limits.splitlines(), *row.get.splitlines())]
     if works(rows):
         lines.append("\nExperiments can run here.")
     else:
@@ -107,6 +113,20 @@ def _namespaces() -> Row:
     if support.kind == "none":
         return Row("namespaces", "missing", where=meaning, get=support.reason)
     return Row("namespaces", "ok", where=meaning)
+
+
+def _docker() -> Row:
+    from harness.runtime.docker.engine import connect
+    from harness.runtime.docker.limits import limits_of
+
+    try:
+        engine = connect()
+    except HarnessError as error:
+        # The process runtime needs none.
+        return Row("Docker", "missing", where="only for --chaos-runtime docker", get=str(error))
+    facts = engine.facts
+    where = f"{engine.where}: {facts.storage_driver}, cgroup {facts.cgroup_version}"
+    return Row("Docker", "ok", facts.version, where, limits="\n".join(limits_of(engine)))
 
 
 def _targets() -> list[Row]:

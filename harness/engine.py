@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import platform
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
@@ -35,7 +35,8 @@ from harness.record.journal import Journal, Listener
 from harness.record.recorder import Recorder
 from harness.record.spans import FaultSpans
 from harness.runtime import NodeExit, Runtime, resources
-from harness.runtimes import RUNTIMES, create_runtime
+from harness.runtime.spec import RUNTIMES
+from harness.runtimes import create_runtime
 from harness.steady import Kept, kept
 from harness.timeline import TargetEvent, Timeline
 from harness.version import harness_version
@@ -77,6 +78,7 @@ class Run:
         self._progress: asyncio.Task[None] | None = None
         self._resources: asyncio.Task[None] | None = None
         self._runtime: Runtime | None = None
+        self._ran_in: Mapping[str, str] = {}
         self._cluster: Cluster | None = None
         self._nemesis: Nemesis | None = None
         self._exits: list[str] = []
@@ -122,6 +124,7 @@ class Run:
             on_exit=self._node_exited,
             tell=tell,
         )
+        self._ran_in = self._runtime.versions()
         self._cluster = await Cluster.start(target, self._runtime, tell=tell)
         self._nemesis = Nemesis(self._cluster, self.journal, self.recorder)
         for name in self._cluster.all_names:
@@ -380,7 +383,7 @@ class Run:
                 },
                 "mutant": target.mutant,
                 "kept": self.kept,
-                "versions": versions(self.experiment.parts),
+                "versions": {**versions(self.experiment.parts), **self._ran_in},
                 "replay": self.replay_command,
             }
         )

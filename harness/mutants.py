@@ -115,6 +115,7 @@ def carry_out(
     session_seed: int,
     only_expected: bool,
     keep: Path,
+    runtime: str,
 ) -> Iterator[Found]:
     """Run the experiments on the sound target and on each mutant, one pytest for each of them. The
     folders of runs that went wrong are moved to `keep`."""
@@ -129,7 +130,7 @@ def carry_out(
             continue
         named = {one.id: one for one in chosen}
         left = Counter({one.id: seeds for one in chosen})
-        for run in _run(list(named), chosen[0].root, mutant, seeds, session_seed):
+        for run in _run(list(named), chosen[0].root, mutant, seeds, session_seed, runtime):
             identity = run.read_identity()
             name = identity["experiment"]
             left[name] -= 1
@@ -260,7 +261,7 @@ def _named(checks: Sequence[str], names: frozenset[str]) -> bool:
 
 
 def _run(
-    ids: Sequence[str], root: Path, mutant: str, seeds: int, session_seed: int
+    ids: Sequence[str], root: Path, mutant: str, seeds: int, session_seed: int, runtime: str
 ) -> Iterator[RunFolder]:
     """Carry out experiments in a pytest of its own; the folders of the runs, which last until the
     next one is asked for."""
@@ -269,6 +270,7 @@ def _run(
         # In one word each: pytest would take the folder alone for one that holds tests.
         command += [f"--rootdir={root}", f"--chaos-runs-dir={folder}"]
         command += [f"--chaos-seed={session_seed}", f"--chaos-seeds={seeds}"]
+        command += [f"--chaos-runtime={runtime}"]
         command += [f"--chaos-mutant={mutant}"] if mutant != SOUND else []
         paths = [str(Path.cwd()), os.environ.get("PYTHONPATH", "")]
         ended = subprocess.run(

@@ -26,7 +26,7 @@ from harness.reporting import (
     story,
     summary,
 )
-from harness.settings import Settings, add_options, settings_of
+from harness.settings import Settings, add_options, recorded_runtime, settings_of
 from harness.version import harness_version
 
 if TYPE_CHECKING:
@@ -279,8 +279,10 @@ def _begin(request: pytest.FixtureRequest) -> Run:
             do="Decorate it with @experiment(target=…).",
         )
     settings = config.stash[SESSION].settings
+    in_images = experiment.target.parts if settings.runtime == "docker" else ()
     for part in experiment.parts:
-        find(part)
+        if part not in in_images:
+            find(part)
     name = experiment_id(item.nodeid)
     recorded = read_plan(RunFolder(settings.replay).plan) if settings.replay else None
     mutant = settings.mutant or (recorded.target.get("mutant") if recorded else None)
@@ -290,6 +292,8 @@ def _begin(request: pytest.FixtureRequest) -> Run:
     if recorded is not None and settings.replay is not None:
         plan = recorded
         repeat = f"pytest '{name}' --chaos-replay {short_path(settings.replay, config)}"
+        if settings.runtime != recorded_runtime(settings.replay):
+            repeat += f" --chaos-runtime {settings.runtime}"
     else:
         marker = item.get_closest_marker("chaos")
         marked = marker.kwargs if marker else {}

@@ -9,9 +9,6 @@ from harness.errors import MissingPartError
 from harness.runtime import NodeExit, Runtime
 from harness.target import Target
 
-RUNTIMES = ("process", "docker")
-"""Those there are; the first is used where none is named."""
-
 
 async def create_runtime(
     name: str,

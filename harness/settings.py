@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from harness import seeds
-
-RUNTIMES = ("process", "docker")
-"""As in `harness.runtimes`, which is not imported in every pytest session."""
+from harness.errors import UnreadableError
+from harness.runtime.spec import RUNTIMES
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -43,7 +42,7 @@ class Settings:
     seed: int
     seeds: int = 1
     scale: float = 1.0
-    runtime: str = "process"
+    runtime: str = RUNTIMES[0]
     runs_dir: Path = Path("runs")
     replay: Path | None = None
     keep_failed: bool = False
@@ -59,7 +58,7 @@ def settings_of(config: pytest.Config) -> Settings:
             value = config.getini(f"chaos_{name.replace('-', '_')}")
         return value or None
 
-    replay = given("replay")
+    replay = config.invocation_params.dir / given("replay") if given("replay") else None
     worker_input = getattr(config, "workerinput", None)
     if worker_input is not None:
         seed = worker_input["chaos_seed"]
@@ -72,12 +71,22 @@ def settings_of(config: pytest.Config) -> Settings:
         seed=seed,
         seeds=_number(given("seeds") or 1, "--chaos-seeds", int, 1),
         scale=_number(given("scale") or 1.0, "--chaos-scale", float, 0.001),
-        runtime=given("runtime") or "process",
+        runtime=given("runtime") or (recorded_runtime(replay) if replay else RUNTIMES[0]),
         runs_dir=runs_dir if runs_dir.is_absolute() else config.rootpath / runs_dir,
-        replay=config.invocation_params.dir / replay if replay else None,
+        replay=replay,
         mutant=given("mutant"),
         keep_failed=str(given("keep-failed") or "").lower() in ("1", "true", "yes"),
     )
+
+
+def recorded_runtime(run: Path) -> str:
+    """The runtime of a recorded run: a replay has the same unless another one is asked for."""
+    from harness.record.folder import RunFolder
+
+    try:
+        return str(RunFolder(run).read_identity().get("runtime", RUNTIMES[0]))
+    except UnreadableError:
+        return RUNTIMES[0]  # what is wrong with the folder is told when its plan is needed
 
 
 def _number(text: Any, option: str, kind: type[Any], least: float) -> Any:

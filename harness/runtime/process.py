@@ -136,6 +136,10 @@ class ProcessRuntime:
         """The cluster's own directory, which is gone when nothing of the cluster is left."""
         return self._block.where
 
+    def versions(self) -> dict[str, str]:
+        """What nodes run in: this machine, of which a run tells anyway."""
+        return {}
+
     def lacks(self, need: str) -> str | None:
         """Why a fault that needs `need` is not to be had, or None."""
         return f"{need} of a node can be disturbed on the docker runtime only"

@@ -14,6 +14,9 @@ if TYPE_CHECKING:  # the reaper imports this, with the standard library alone
     from harness.container import Container, Image
     from harness.runtime.resources import Sample
 
+RUNTIMES = ("process", "docker")
+"""The runtimes by name; the first is used where none is named."""
+
 Address: TypeAlias = tuple[str, int]
 """IPv4 address and port."""
 
@@ -103,6 +106,10 @@ class Runtime(Protocol):
 
     def image(self, node: str) -> Image | None:
         """What `node` runs in; None for a process of this machine."""
+        ...
+
+    def versions(self) -> Mapping[str, str]:
+        """What nodes run in, in words: nothing where that is this machine."""
         ...
 
     def lacks(self, need: str) -> str | None:

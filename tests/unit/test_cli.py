@@ -304,15 +304,17 @@ class Pair(Target):
 def test_up_starts_as_many_nodes_as_the_target_says_or_as_told(
     options: list[str], nodes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held: list[int] = []
+    held: list[tuple[int, str]] = []
 
-    async def hold_up(target: Target, say: Any) -> None:
-        held.append(target.nodes)
+    async def hold_up(target: Target, runtime: str, say: Any) -> None:
+        held.append((target.nodes, runtime))
 
     monkeypatch.setattr("harness.up.hold_up", hold_up)
     monkeypatch.setattr("harness.catalogue.target_named", {"pair": Pair}.__getitem__)
     assert main(["up", "pair", *options]) == 0
-    assert held == [nodes]
+    assert held == [(nodes, "process")]
+    assert main(["up", "pair", *options, "--runtime", "docker"]) == 0
+    assert held[1:] == [(nodes, "docker")]
 
 
 def test_an_interrupt_exits_with_5(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:

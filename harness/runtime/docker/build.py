@@ -7,6 +7,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import re
 import stat
 import tarfile
 import time
@@ -34,6 +35,7 @@ _LOG_LINES = 20
 _KEEP_S = 3600.0
 _TIME = 315532800  # 1980, the first moment that every archive format knows
 _FORMAT = "1"  # of the hash: another one builds all images again
+_PART = re.compile(r" ---> ([0-9a-f]{12})")
 _LEFT_OUT = frozenset({"__pycache__", ".DS_Store", ".git"})
 
 
@@ -140,7 +142,6 @@ def build(engine: Engine, wanted: Build, tell: Tell) -> str:
         entries = [*wanted.entries, *(wanted.late(scratch) if wanted.late else ())]
         with (scratch / "context.tar").open("w+b") as file:
             write_context(entries, file)
-            file.seek(0)
             _build(engine, wanted, file)
         _remove_older(engine, wanted)
     return wanted.tag
@@ -183,7 +184,7 @@ def _build(engine: Engine, wanted: Build, context: IO[bytes]) -> None:
     from docker.errors import DockerException
 
     lines: list[str] = []
-    problem = None
+    problem: str | None = None
     try:
         answer = engine.api.build(
             fileobj=context,
@@ -198,6 +199,9 @@ def _build(engine: Engine, wanted: Build, context: IO[bytes]) -> None:
             },
             target=wanted.target,
             network_mode=wanted.network,
+            # What did not change is found by its name. Parts that images share would be lost to one
+            # that is being built if another one is removed at that moment.
+            nocache=True,
             rm=True,
             forcerm=True,
             decode=True,
@@ -205,16 +209,32 @@ def _build(engine: Engine, wanted: Build, context: IO[bytes]) -> None:
         )
         for event in answer:
             lines += str(event.get("stream", "")).splitlines()
-            problem = event.get("error") or problem
+            problem = str(event["error"]) if "error" in event else problem
     except (DockerException, requests.RequestException, OSError) as error:
         problem = str(error)
     if problem is None and find_image(engine, wanted.tag) is None:
         problem = "The engine says nothing of an error, and there is no image."
     if problem is not None:
+        _remove_parts(engine, lines)
         log = [line for line in lines if line.strip()][-_LOG_LINES:]
         raise BrokenError(
-            f"The image {wanted.name} could not be built.", why="\n".join([*log, str(problem)])
+            f"The image {wanted.name} could not be built.", why="\n".join([*log, problem])
         )
+
+
+def _remove_parts(engine: Engine, lines: Sequence[str]) -> None:
+    """Remove what a build that failed has made so far. An image that has a name is none of it."""
+    from docker.errors import APIError
+
+    for line in reversed(lines):
+        made = _PART.fullmatch(line)
+        if made is None:
+            continue
+        with contextlib.suppress(APIError):
+            part = engine.api.inspect_image(made.group(1))  # type: ignore[no-untyped-call]
+            if part.get("RepoTags"):
+                return
+            engine.api.remove_image(made.group(1))
 
 
 def _source(wanted: Build) -> str:

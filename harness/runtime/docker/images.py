@@ -114,7 +114,7 @@ def _plan(engine: Engine, image: Image, base: str, tell: Tell) -> Build:
         )
 
     def packages(scratch: Path) -> Sequence[Entry]:
-        return tree(site(image.requirements, machine, PYTHON, tell), "site")
+        return [*tree(site(image.requirements, machine, PYTHON, tell), "site"), _note("site")]
 
     return Build(
         name=_name(image, folder),
@@ -156,7 +156,8 @@ def _contents(folder: Path) -> list[Entry]:
 
 def _files(engine: Engine, image: Image) -> list[Entry]:
     """`files/`: what is copied from this machine."""
-    entries = {"files": Entry("files", FOLDER)}  # of a folder, only its name counts
+    note = _note("files/usr/local/share")
+    entries = {note.name: note, "files": Entry("files", FOLDER)}  # of a folder, its name counts
     if image.parts and platform.machine() != engine.facts.machine:
         names = ", ".join(part.name for part in image.parts)
         raise MissingPartError(
@@ -165,10 +166,21 @@ def _files(engine: Engine, image: Image) -> list[Entry]:
             do="Use an engine of the same architecture.",
         )
     programs = {find(part).path: f"/usr/local/bin/{part.executable}" for part in image.parts}
+    _add_parents(entries, note.name)
     for here, there in (*image.copies.items(), *programs.items()):
         for entry in tree(here, f"files{there}"):
             entries[entry.name] = entry
-            for parent in Path(entry.name).parents:
-                if parent.name and parent.as_posix() not in entries:
-                    entries[parent.as_posix()] = Entry(parent.as_posix(), FOLDER)
+            _add_parents(entries, entry.name)
     return list(entries.values())
+
+
+def _add_parents(entries: dict[str, Entry], name: str) -> None:
+    for parent in Path(name).parents:
+        if parent.name:
+            entries.setdefault(parent.as_posix(), Entry(parent.as_posix(), FOLDER))
+
+
+def _note(folder: str) -> Entry:
+    """A file, so that no `COPY` copies nothing: Docker's builder fails ("layer does not exist")
+    when two steps in a row change nothing."""
+    return Entry(f"{folder}/harness.txt", FOLDER / "harness.txt")

@@ -157,6 +157,11 @@ class DockerRuntime:
         """What `node` runs in."""
         return self._container(node).image
 
+    def versions(self) -> dict[str, str]:
+        """The engine's version, and the image of each node."""
+        images = {f"image of {name}": image for name, image in self._image_ids.items()}
+        return {"docker": self.engine.facts.version, **images}
+
     def lacks(self, need: str) -> str | None:
         """Why a fault that needs `need` is not to be had, or None."""
         return None

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from harness.errors import AbortedError, HarnessError, UnreadableError, UsageError
+from harness.errors import AbortedError, BrokenError, HarnessError, UnreadableError, UsageError
 from harness.runtime.spec import RUNTIMES
 
 if TYPE_CHECKING:
@@ -211,27 +211,49 @@ def mutants(arguments: argparse.Namespace) -> int:
 
 
 def cleanup(arguments: argparse.Namespace) -> int:
-    """Undo the clusters that nobody looks after any more, and those that were kept."""
+    """Undo the clusters that nobody looks after any more, and those that were kept; then what is on
+    the engine and in no ledger."""
+    from harness.runtime.docker import leftovers
     from harness.runtime.ledger import find_left_over, undo
 
     left_over = find_left_over()
-    if not left_over:
-        print("Nothing is left over.")
     stubborn = []
     for cluster in left_over:
         kept = "kept on purpose" if cluster.kept else "its harness is gone"
-        what = f"{cluster.id} at {cluster.where} ({kept}, {len(cluster.processes)} processes)"
+        has = f"{len(cluster.processes)} processes{', containers' if cluster.engine else ''}"
+        what = f"{cluster.id} at {cluster.where} ({kept}, {has})"
         if arguments.dry_run:
             print(f"would remove {what}")
-        elif left := undo(cluster):
-            stubborn.append(f"{what}: {', '.join(str(process.pid) for process in sorted(left))}")
+            continue
+        try:
+            left = undo(cluster)
+        except BrokenError as error:
+            stubborn.append(f"{what}: {error}")
+            continue
+        if left:
+            ids = ", ".join(str(process.pid) for process in sorted(left))
+            stubborn.append(f"{what}: {ids}")
         else:
             print(f"removed {what}")
+
+    engine = leftovers.look()
+    for remains in engine.forgotten:
+        what = f"{remains.cluster} on {engine.where} (its ledger is gone, {remains.words})"
+        if arguments.dry_run:
+            print(f"would remove {what}")
+        elif said := leftovers.forget(remains.cluster):
+            stubborn.append("\n".join((f"{what}:", *said)))
+        else:
+            print(f"removed {what}")
+    for remains, why in engine.spared:
+        print(f"left alone {remains.cluster} on {engine.where} ({why}, {remains.words})")
+    if not left_over and not engine.forgotten:
+        print("Nothing is left over.")
     if stubborn:
         raise HarnessError(
-            "Some processes do not end.",
+            "Not all could be removed.",
             why="\n".join(stubborn),
-            do="Look at them with ps; one in state D waits for a disk. Then run this again.",
+            do="Look at processes with ps; one in state D waits for a disk. Then run this again.",
         )
     return DONE
 

@@ -15,7 +15,7 @@ from harness.errors import PROGRAMMING, BrokenError, HarnessError, UsageError, w
 from harness.network import Door, Link, Network, mesh, sockets
 from harness.network.links import Address
 from harness.runtime import NodeSpec, Runtime
-from harness.runtime.spec import TOXIPROXY_NODE
+from harness.runtime.spec import CLIENT, TOXIPROXY_NODE
 from harness.target import Node, Target
 
 API_PORT = 8474
@@ -54,24 +54,23 @@ class Cluster:
     ) -> Cluster:
         """Start Toxiproxy, all links and all nodes, and wait until every node is ready. `tell`
         hears of it if Toxiproxy hangs and has to be replaced."""
+        target = target.completed(runtime.exposed)
+        links = mesh(target.all_names, target.ports_of, runtime.address, runtime.link_address)
+        doors = runtime.make_doors([link.listen for link in links if link.source == CLIENT])
         await runtime.start_toxiproxy(API_PORT)
         network = Network(
             runtime.api_address,
             API_PORT,
-            mesh(target.all_names, target.ports_of, runtime.address, runtime.link_address),
+            links,
             escape=lambda: runtime.end_now(TOXIPROXY_NODE),
             restart=lambda: runtime.start_toxiproxy(API_PORT),
             tell=tell,
             process=runtime.toxiproxy_process,
-            doors=[
-                Door(f"door-{port}", ("0.0.0.0", port), link)
-                for link, port in runtime.door_ports().items()
-            ],
+            doors=[Door(f"door-{port}", ("0.0.0.0", port), link) for link, port in doors.items()],
         )
         cluster = cls(target, runtime, network)
         await network.open()
-        # The nodes may need their dependencies to get ready.
-        for names in (tuple(target.dependencies), cluster.names):
+        for names in target.start_groups:
             specs = [cluster._specs[name] for name in names]
             await runtime.start_all(specs, in_turn=target.starts_in_turn)
         cluster._serving.update(cluster.all_names)
@@ -103,7 +102,7 @@ class Cluster:
 
     def client_host(self, name: str) -> str:
         """The address at which clients reach the node: that of the link from `client`."""
-        return self.runtime.link_address("client", name)
+        return self.runtime.link_address(CLIENT, name)
 
     def state(self, name: str) -> str:
         """`running`, `paused` or `down`."""

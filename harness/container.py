@@ -77,12 +77,16 @@ class Limits:
 @dataclass(frozen=True)
 class Container:
     """How one node is put into a container. Everything but `image` is for services that were
-    described elsewhere (a compose file).
+    described elsewhere (a compose file); what is None is as the image says.
 
-    `home` is where the node's volume is. `volumes` are further paths with a volume of their own;
-    `mounts` files and folders of this machine, read-only: path in the container → path here.
-    `health` is a command that exits with 0 once the node serves; without one the image's own health
-    check counts, if it has one. What is None is as the image says.
+    `home` is where the node's volume is, `volumes` are further paths with a volume of their own,
+    `shared` those that several nodes of the cluster have (path → name), `mounts` files and folders
+    of this machine, read-only (path in the container → path here).
+
+    `health` is a command that exits with 0 once the node serves, within `health_timeout_s`; None
+    for the image's own health check, empty for none at all. `names` are further host names and the
+    nodes that they mean, `hosts` those of addresses outside the cluster. `hostname` is what the
+    node believes to be called. `ulimits` are soft and hard ones beside that of open files.
     """
 
     image: Image
@@ -95,3 +99,13 @@ class Container:
     mounts: Mapping[str, Path] = field(default_factory=dict)
     tmpfs: Sequence[str] = ()
     health: Sequence[str] | None = None
+    health_timeout_s: float | None = None
+    shared: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    hostname: str | None = None
+    ulimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    shm_bytes: int | None = None
+    stop_signal: str | None = None
+    stop_timeout_s: float | None = None

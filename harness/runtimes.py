@@ -48,7 +48,4 @@ async def create_runtime(
         run_id=run_id,
         on_exit=on_exit,
         tell=tell,
-        doors=[
-            (node, port) for node in target.all_names for port in target.ports_of(node).values()
-        ],
     )

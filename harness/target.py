@@ -18,10 +18,10 @@ import asyncio
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from harness.container import Container, Image, Limits
 from harness.errors import UsageError
@@ -187,6 +187,17 @@ class Target:
     def all_names(self) -> tuple[str, ...]:
         """The dependencies and the nodes, in the order in which they are started."""
         return (*self.dependencies, *self.node_names)
+
+    @property
+    def start_groups(self) -> Sequence[Sequence[str]]:
+        """The nodes and dependencies in the order in which they are started: each group when the
+        one before it is ready, for it may need it."""
+        return (tuple(self.dependencies), self.node_names)
+
+    def completed(self, exposed: Callable[[str], Collection[int]]) -> Self:
+        """The same with what only the images tell: `exposed` says which TCP ports that of a node
+        exposes. Asked before the links are made."""
+        return self
 
     @property
     def all_ports(self) -> Mapping[str, int]:

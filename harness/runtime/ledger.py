@@ -26,6 +26,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ class LeftOver:
     """A cluster that nobody looks after any more, or that was kept on purpose.
 
     `where` is its directory, `owner` the process id of the harness that started it (0 if it is not
-    known), `processes` those that still run.
+    known), `processes` those that still run, `engine` whether it has things on a Docker engine.
     """
 
     id: str
@@ -99,6 +100,7 @@ class LeftOver:
     run_id: str
     kept: bool
     processes: tuple[Process, ...]
+    engine: bool = False
 
 
 def clusters_dir() -> Path:
@@ -199,9 +201,19 @@ def find_left_over(base: Path | None = None, owner: Process | None = None) -> li
                     run_id=entry.run_id,
                     kept=kept,
                     processes=tuple(sorted(_processes(entry))),
+                    engine=(where / ENGINE).exists(),
                 )
             )
     return found
+
+
+def recorded(base: Path) -> set[str]:
+    """The ids of all clusters of this user with a ledger in `base`, whatever their state."""
+    try:
+        found = [_read(where) for where in base.iterdir() if _own(where)]
+    except OSError:
+        return set()
+    return {entry.id for entry in found if entry is not None}
 
 
 def undo(left_over: LeftOver) -> set[Process]:
@@ -239,23 +251,42 @@ def _undo_on_engine(entry: _Entry) -> None:
             env=environment,
             timeout=_ENGINE_TIMEOUT_S,
         )
-        said = done.stderr.strip() if done.returncode else ""
-    except (OSError, subprocess.TimeoutExpired) as error:
+        said = done.stderr.strip() or f"exit status {done.returncode}" if done.returncode else ""
+    except subprocess.TimeoutExpired:
+        said = f"It was not done within {_ENGINE_TIMEOUT_S:g} s."
+    except OSError as error:
         said = str(error)
     if said:
         raise BrokenError(
             f"What {entry.id} has on its Docker engine could not be removed.",
             why=said,
-            do="When the engine answers again, run `harness cleanup`.",
+            do="When the engine answers again, run `harness cleanup`. If it is gone for good, "
+            f"remove {entry.where}.",
         )
 
 
 def sweep(base: Path | None = None) -> list[LeftOver]:
-    """Undo the clusters whose harness is gone, except kept ones. Returns what there was."""
+    """Undo the clusters whose harness is gone, except kept ones. Returns what there was.
+
+    Nobody waits for an engine: what is on one is undone meanwhile, in a thread. If it does not
+    answer, that is left to the next sweep, or to `harness cleanup`, which says so.
+    """
     swept = [left_over for left_over in find_left_over(base) if not left_over.kept]
     for left_over in swept:
-        undo(left_over)
+        if not left_over.engine:
+            undo(left_over)
+    later = [left_over for left_over in swept if left_over.engine]
+    if later:
+        threading.Thread(
+            target=_undo_quietly, args=(later,), name="harness-sweep", daemon=True
+        ).start()
     return swept
+
+
+def _undo_quietly(left_over: list[LeftOver]) -> None:
+    for one in left_over:
+        with contextlib.suppress(BrokenError, OSError):
+            undo(one)
 
 
 @dataclass(frozen=True)

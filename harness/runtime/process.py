@@ -215,7 +215,11 @@ class ProcessRuntime:
         argv = [str(program), "-host", self.api_address, "-port", str(port)]
         await self.start_tool(TOXIPROXY_NODE, argv)
 
-    def door_ports(self) -> dict[Address, int]:
+    def exposed(self, node: str) -> tuple[int, ...]:
+        """No image, no ports of it."""
+        return ()
+
+    def make_doors(self, links: Sequence[Address]) -> dict[Address, int]:
         """No doors: whoever is on this machine is inside."""
         return {}
 

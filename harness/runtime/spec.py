@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
@@ -121,9 +121,13 @@ class Runtime(Protocol):
         """Start the proxies' server, with its interface at `api_address`, or start it again."""
         ...
 
-    def door_ports(self) -> Mapping[Address, int]:
-        """The ports at which the proxies' server takes what comes from outside the cluster's
-        network: the address of the link that each leads to → the port. None where all is inside."""
+    def exposed(self, node: str) -> Collection[int]:
+        """The TCP ports that the node's image says it listens on."""
+        ...
+
+    def make_doors(self, links: Sequence[Address]) -> Mapping[Address, int]:
+        """Publish ways in from outside the cluster's network, once Toxiproxy runs: the addresses of
+        links → the port of its container that is to lead there. None where all is inside."""
         ...
 
     def published(self) -> Mapping[Address, Address]:

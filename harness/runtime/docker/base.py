@@ -1,5 +1,6 @@
 """The image that all others are made from: a small Debian with Python and the tools that faults
-need. Made from the public image of Python where a registry answers, else from Debian packages."""
+need. Made from the public image of Python where a registry answers, else from Debian packages; with
+further packages from itself."""
 
 from __future__ import annotations
 
@@ -65,15 +66,16 @@ def base_image(engine: Engine, tell: Tell, packages: Sequence[str] = ()) -> str:
     tag = base_tag(engine, packages)
     if find_image(engine, tag):
         return tag
-    with exclusive(f"image-{tag.replace(':', '-')}", _NAME, tell) as scratch:
+    # Not in the lock below: it is the same one.
+    plain = base_image(engine, tell) if packages else PUBLIC
+    with exclusive("base", _NAME, tell) as scratch:
         if find_image(engine, tag):
             return tag
-        problem = None if find_image(engine, PUBLIC) else pull(engine, PUBLIC, tell)
+        problem = None if find_image(engine, plain) else pull(engine, plain, tell)
         if problem is None:
             try:
-                return _from_public(engine, tag, packages, tell)
-            except BrokenError as error:  # the mirror of packages may be nearer than it
-                tell(f"{PUBLIC} cannot be made a base: {error}")
+                return _from_image(engine, tag, plain, packages, tell)
+            except BrokenError as error:  # a mirror may be reached from here, if not from there
                 problem = str(error)
         _from_packages(engine, tag, packages, tell, scratch, problem)
     return tag
@@ -119,19 +121,26 @@ def _changes() -> list[str]:
     return [*(f"ENV {name}={value}" for name, value in _ENV.items()), "WORKDIR /data", 'CMD ["sh"]']
 
 
-def _from_public(engine: Engine, tag: str, packages: Sequence[str], tell: Tell) -> str:
+def _from_image(engine: Engine, tag: str, plain: str, packages: Sequence[str], tell: Tell) -> str:
+    """Make a base from an image that is here, with packages installed in it."""
     folder = FOLDER / "base"
-    wanted = Build(
-        name=_NAME,
-        source=(tag,),
-        entries=[entry for each in sorted(folder.iterdir()) for entry in tree(each, each.name)],
-        args={"BASE": PUBLIC, "PACKAGES": " ".join(_wanted(packages))},
-        base_id=find_image(engine, PUBLIC) or "",
-        more=(tag,),
+    # The public image has a Python of its own.
+    wanted = packages or [tool for tool in TOOLS if tool != "python3"]
+    made = build(
+        engine,
+        Build(
+            name=_NAME,
+            source=(tag,),
+            entries=[entry for each in sorted(folder.iterdir()) for entry in tree(each, each.name)],
+            args={"BASE": plain, "PACKAGES": " ".join(sorted(wanted))},
+            base_id=find_image(engine, plain) or "",
+            more=(tag,),
+        ),
+        tell,
     )
-    made = build(engine, wanted, tell)
     repository, _, version = tag.partition(":")
     engine.api.tag(made, repository, version)
+    engine.api.remove_image(made)  # the name that it was built under, no more
     return tag
 
 

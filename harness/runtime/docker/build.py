@@ -118,13 +118,19 @@ class Build:
 
 
 def find_image(engine: Engine, name: str) -> str | None:
-    """The id of a local image, None if there is none with that name."""
-    from docker.errors import ImageNotFound
+    """The id of a local image, None if there is none with that name. Raises `BrokenError`."""
+    import requests
+    from docker.errors import DockerException, ImageNotFound
 
     try:
         return str(engine.api.inspect_image(name)["Id"])  # type: ignore[no-untyped-call]
     except ImageNotFound:
         return None
+    except (DockerException, requests.RequestException, OSError) as error:
+        raise BrokenError(
+            f"The Docker engine at {engine.where} was asked for the image {name}, and failed.",
+            why=str(error),
+        ) from None
 
 
 def build(engine: Engine, wanted: Build, tell: Tell) -> str:
@@ -135,7 +141,7 @@ def build(engine: Engine, wanted: Build, tell: Tell) -> str:
     """
     if find_image(engine, wanted.tag):
         return wanted.tag
-    with exclusive(f"image-{wanted.name}-{wanted.content[:16]}", wanted.name, tell) as scratch:
+    with exclusive(f"image-{wanted.name}", wanted.name, tell) as scratch:
         if find_image(engine, wanted.tag):
             return wanted.tag
         tell(f"building the image {wanted.name} …")
@@ -183,6 +189,7 @@ def _build(engine: Engine, wanted: Build, context: IO[bytes]) -> None:
     import requests
     from docker.errors import DockerException
 
+    context.seek(0)
     lines: list[str] = []
     problem: str | None = None
     try:

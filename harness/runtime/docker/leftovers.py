@@ -15,14 +15,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from harness.runtime.docker.labels import CLUSTER, LEASE, RUN
-from harness.runtime.ledger import ENGINE, Owner
-from harness.runtime.proc import Process
+from harness.errors import BrokenError, HarnessError
+from harness.runtime.docker.labels import CLUSTER, LEASE, LEDGERS, RUN, Lease
+from harness.runtime.ledger import ENGINE, clusters_dir, recorded
 
 if TYPE_CHECKING:
     from docker import APIClient
+
+T = TypeVar("T")
 
 SCHEMA = 1
 
@@ -36,18 +38,20 @@ _VARIABLES = (
     "HOME",
     "SSH_AUTH_SOCK",
 )
-_SETTLE_S = 0.3
+_SETTLE_S = 1.0
 """How long nothing may be found until all counts as gone: what the engine was making when its
 harness died turns up only then."""
 
 
 @dataclass(frozen=True)
 class Remains:
-    """What one cluster has on the engine."""
+    """What one cluster has on the engine. `ledgers` is the directory that its ledger is in, on the
+    machine of its harness."""
 
     cluster: str
     run_id: str
     lease: str
+    ledgers: str
     containers: int
     networks: int
     volumes: int
@@ -55,18 +59,41 @@ class Remains:
     @property
     def expired(self) -> bool:
         """Whether the lease has certainly run out: its harness was on this machine, and is gone."""
-        try:
-            pid, started, machine = self.lease.split(" ", 2)
-            return Owner(Process(int(pid), int(started)), machine).gone
-        except ValueError:
-            return False
+        lease = Lease.read(self.lease)
+        return lease is not None and lease.expired
+
+    @property
+    def runs(self) -> bool:
+        """Whether its harness certainly runs."""
+        lease = Lease.read(self.lease)
+        return lease is not None and lease.runs
+
+    @property
+    def words(self) -> str:
+        """What there is, for people."""
+        counts = (
+            (self.containers, "container"),
+            (self.networks, "network"),
+            (self.volumes, "volume"),
+        )
+        return ", ".join(f"{n} {word}{'s' if n > 1 else ''}" for n, word in counts if n)
 
 
-def announce(where: Path) -> None:
-    """Write into the ledger of the cluster at `where` that it has things on an engine, and how that
-    is found: the reaper has none of the variables of its harness."""
+@dataclass(frozen=True)
+class OnEngine:
+    """What clusters without a ledger of ours have on an engine: `forgotten` by all, so that it can
+    be removed; and what is left alone, with the reason."""
+
+    where: str = ""
+    forgotten: tuple[Remains, ...] = ()
+    spared: tuple[tuple[Remains, str], ...] = ()
+
+
+def announce(where: Path, host: str) -> None:
+    """Write into the ledger of the cluster at `where` that it has things on the engine at `host`,
+    and what it takes to get there: the reaper has none of the variables of its harness."""
     variables = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
-    data = {"schema": SCHEMA, "variables": variables}
+    data = {"schema": SCHEMA, "host": host, "variables": variables}
     (where / ENGINE).write_text(json.dumps(data) + "\n")
 
 
@@ -79,9 +106,47 @@ def remains(api: APIClient) -> list[Remains]:
             counts = found.setdefault(labels[CLUSTER], [labels, 0, 0, 0])
             counts[number + 1] += 1
     return [
-        Remains(cluster, labels.get(RUN, ""), labels.get(LEASE, ""), *counts)
+        Remains(
+            cluster, labels.get(RUN, ""), labels.get(LEASE, ""), labels.get(LEDGERS, ""), *counts
+        )
         for cluster, (labels, *counts) in sorted(found.items())
     ]
+
+
+def look() -> OnEngine:
+    """What is on the engine that we would use, and in no ledger of ours; nothing where no engine
+    answers. What runs is not mentioned. A ledger in another directory for temporary files is a
+    ledger too."""
+    from harness.runtime.docker.engine import connect
+
+    own = recorded(clusters_dir())
+    try:
+        engine = connect()
+        listed = _asked(lambda: remains(engine.api))
+    except HarnessError:
+        return OnEngine()
+    forgotten, spared = [], []
+    for one in listed:
+        if one.cluster in own or one.runs:
+            continue
+        if not one.expired:
+            spared.append((one, "of a harness that cannot be seen from here"))
+        elif one.ledgers and one.cluster in recorded(Path(one.ledgers)):
+            where = Path(one.ledgers).parent
+            spared.append((one, f"its ledger is in {one.ledgers}: use TMPDIR={where}"))
+        else:
+            forgotten.append(one)
+    return OnEngine(engine.where, tuple(forgotten), tuple(spared))
+
+
+def forget(cluster: str) -> list[str]:
+    """Remove what `cluster` has on the engine that `look` found; what would not go, in words."""
+    from harness.runtime.docker.engine import connect
+
+    try:
+        return _asked(lambda: remove(connect().api, cluster))
+    except HarnessError as error:
+        return [str(error)]
 
 
 def remove(api: APIClient, cluster: str, *, settle: bool = False) -> list[str]:
@@ -139,13 +204,33 @@ def _at_once(work: Callable[[Any], object], things: list[Any]) -> list[str]:
         return [said for said in threads.map(one, things) if said]
 
 
+def _asked(work: Callable[[], T]) -> T:
+    """`work`, with what the docker package raises as an error of ours."""
+    import requests
+    from docker.errors import DockerException
+
+    try:
+        return work()
+    except (DockerException, requests.RequestException, OSError) as error:
+        raise BrokenError("The Docker engine fails.", why=str(error)) from None
+
+
 def main() -> int:
     """Remove what the cluster `argv[2]` has on the engine that the ledger `argv[1]` names."""
-    from harness.runtime.docker.engine import connect
+    from harness.runtime.docker.engine import connect_to
 
-    os.environ.update(json.loads((Path(sys.argv[1]) / ENGINE).read_text())["variables"])
-    left = remove(connect().api, sys.argv[2], settle=True)
-    print("\n".join(left), file=sys.stderr)
+    left: list[str] = []
+    try:
+        told = json.loads((Path(sys.argv[1]) / ENGINE).read_text())
+        for name in _VARIABLES:
+            os.environ.pop(name, None)
+        os.environ.update(told["variables"])
+        left = _asked(lambda: remove(connect_to(told["host"]).api, sys.argv[2], settle=True))
+    except FileNotFoundError:
+        pass  # somebody else has undone it
+    except (HarnessError, ValueError, KeyError) as error:
+        left = [str(error)]
+    sys.stderr.write("\n".join(left))
     return 1 if left else 0
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from harness.runtime.child import CLOSE_GRACE_S
 from harness.runtime.docker.cgroups import Group
 
 _LOG_BYTES = 64 * 1024  # as much of a log as is read to find its last lines
@@ -39,6 +40,7 @@ class Node:
     id: str
     log: Path
     life: Life
+    stop_timeout_s: float = CLOSE_GRACE_S
 
     def log_tail(self, lines: int) -> str:
         """The last lines since the last start, or a sentence if there are none."""

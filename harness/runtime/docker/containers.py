@@ -1,0 +1,300 @@
+"""The containers, network and volumes of one cluster, made and told what to do on its engine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import tarfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from harness.container import USER_ID, Container
+from harness.errors import BrokenError
+from harness.runtime.docker.engine import Engine
+from harness.runtime.docker.labels import labels_of
+from harness.runtime.docker.node import Life, Node, exit_status, follow
+from harness.runtime.docker.subnet import Subnet, candidates, routes_here
+from harness.runtime.spec import TOXIPROXY_NODE, Address, NodeSpec
+
+if TYPE_CHECKING:
+    from docker.errors import APIError
+
+DOOR_PORTS = 20000
+"""The first of the ports at which Toxiproxy's container takes what comes from outside."""
+
+_SUBNET_TRIES = 40
+
+
+class Containers:
+    """What one cluster has on `engine`. Every call waits for the engine: milliseconds, a third of a
+    second where a container is started. All raise `BrokenError` with what the engine said.
+
+    `containers` and `image_ids` say what each node runs in. `hear` is called in the loop that this
+    was made in when a container has ended, with its exit status if that is known.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        cluster: str,
+        run_id: str,
+        containers: Mapping[str, Container],
+        image_ids: Mapping[str, str],
+        logs: Path,
+        hear: Callable[[Node, Life, int | None], None],
+    ) -> None:
+        self.nodes: dict[str, Node] = {}
+        """Those that were made, Toxiproxy's among them."""
+        self.subnet = Subnet((0, 0), tuple(containers))
+        self.doors: dict[Address, int] = {}
+        """The links that are published → the ports of Toxiproxy's container that lead there."""
+        self._engine = engine
+        self._api = engine.api
+        self._cluster = cluster
+        self._run_id = run_id
+        self._containers = containers
+        self._image_ids = image_ids
+        self._logs = logs
+        self._hear = hear
+        self._loop = asyncio.get_running_loop()
+
+    def make_network(self) -> None:
+        """A network of its own, in a subnet that the engine and this machine's routes leave free.
+        The engine decides between workers that want the same one."""
+        from docker.errors import APIError
+        from docker.types import IPAMConfig, IPAMPool
+
+        routes = routes_here() if self._engine.local else []
+        tried = []
+        for subnet in candidates(tuple(self._containers), routes):
+            pool = IPAMPool(subnet=subnet.cidr, gateway=subnet.gateway)
+            try:
+                self._api.create_network(
+                    self.name_of(),
+                    driver="bridge",
+                    ipam=IPAMConfig(pool_configs=[pool]),
+                    labels=labels_of(self._cluster, self._run_id),
+                    check_duplicate=True,
+                )
+            except APIError as error:
+                tried.append(f"{subnet.cidr}: {error.explanation or error}")
+                if "overlap" in str(error) and len(tried) < _SUBNET_TRIES:
+                    continue
+                break
+            self.subnet = subnet
+            return
+        raise BrokenError(
+            "The engine makes no network for the cluster.",
+            why="\n".join(tried) or "This machine's routes leave no private /16 free.",
+            do="Look at `docker network ls`; `harness cleanup` removes what is left of clusters.",
+        )
+
+    def make(self, spec: NodeSpec) -> Node:
+        """The node's container, with its files in place: what there is, or a new one."""
+        if spec.name in self.nodes:
+            return self.nodes[spec.name]
+        from docker.types import Ulimit
+
+        container = self._containers[spec.name]
+        limits = container.limits
+        ulimits = dict(container.ulimits)
+        if limits.open_files is not None:
+            ulimits["nofile"] = (limits.open_files, limits.open_files)
+        node = self._create(
+            spec.name,
+            self._image_ids[spec.name],
+            self.subnet.address(spec.name),
+            command=list(spec.argv) or None,
+            environment=dict(spec.env),
+            entrypoint=None if container.entrypoint is None else list(container.entrypoint),
+            user=container.user,
+            working_dir=container.working_dir,
+            hostname=container.hostname or spec.name,
+            host_config={
+                "binds": self._binds(spec.name, container),
+                "extra_hosts": self._hosts(spec.name, container),
+                "mem_limit": limits.memory_bytes,
+                "memswap_limit": limits.memory_bytes,
+                "nano_cpus": None if limits.cpus is None else int(limits.cpus * 1e9),
+                "pids_limit": limits.processes,
+                "ulimits": [
+                    Ulimit(name=name, soft=soft, hard=hard)
+                    for name, (soft, hard) in ulimits.items()
+                ],
+                "tmpfs": [*container.tmpfs] or None,
+                "sysctls": dict(container.sysctls) or None,
+                "shm_size": container.shm_bytes,
+                "init": True,
+            },
+        )
+        if spec.files:
+            self._api.put_archive(node.id, container.home, _archive(spec.files))
+        return node
+
+    def _binds(self, name: str, container: Container) -> list[str]:
+        """What is mounted where, with the volumes made: those of the node, those it shares."""
+        own = [container.home, *container.volumes]
+        volumes = {path: f"{self.name_of(name)}-{number}" for number, path in enumerate(own)}
+        volumes |= {path: f"{self.name_of()}-{shared}" for path, shared in container.shared.items()}
+        for volume in set(volumes.values()):
+            self._api.create_volume(volume, labels=labels_of(self._cluster, self._run_id, name))
+        return [
+            *(f"{volume}:{path}" for path, volume in volumes.items()),
+            *(f"{here}:{path}:ro" for path, here in container.mounts.items()),
+        ]
+
+    def _hosts(self, name: str, container: Container) -> list[str]:
+        """The lines of the node's hosts file: to each other node the link from this one."""
+        others = [(other, other) for other in self._containers if other != name]
+        for group, members in container.names.items():
+            others += [(group, member) for member in members]
+        meant = [
+            (
+                word,
+                self.subnet.address(name) if node == name else self.subnet.link_address(name, node),
+            )
+            for word, node in others
+        ]
+        return [f"{word}:{where}" for word, where in (*meant, *container.hosts.items())]
+
+    def health(self, name: str) -> list[str]:
+        """The command that tells whether a node serves: its own, or that of its image. Empty for
+        none, and where the engine's own word for it (`NONE`) switches it off."""
+        told = self._containers[name].health
+        if told is not None:
+            return list(told)
+        kind, *words = (self.image_config(name).get("Healthcheck") or {}).get("Test") or ["NONE"]
+        return ["/bin/sh", "-c", *words] if kind == "CMD-SHELL" else words if kind == "CMD" else []
+
+    def make_toxiproxy(self) -> Node:
+        """The container of Toxiproxy: what there is, or a new one. It holds all addresses of links,
+        and no right that it does not need."""
+        node = self.nodes.get(TOXIPROXY_NODE)
+        if node is None:
+            doors = sorted(self.doors.values())
+            node = self._create(
+                TOXIPROXY_NODE,
+                self._image_ids[TOXIPROXY_NODE],
+                self.subnet.toxiproxy,
+                hostname=TOXIPROXY_NODE,
+                environment={"LINKS": self.subnet.links},
+                ports=[(door, "tcp") for door in doors],
+                host_config={
+                    "cap_drop": ["ALL"],
+                    "cap_add": ["NET_ADMIN", "SETUID", "SETGID", "SETPCAP"],
+                    "port_bindings": dict.fromkeys(doors, ("127.0.0.1", None)),
+                },
+            )
+        return node
+
+    def _create(
+        self, name: str, image: str, address: str, host_config: dict[str, Any], **options: Any
+    ) -> Node:
+        from docker.errors import APIError
+
+        network = self.name_of()
+        endpoint = self._api.create_endpoint_config(ipv4_address=address)
+        try:
+            made = self._api.create_container(
+                image,
+                name=self.name_of(name),
+                labels=labels_of(self._cluster, self._run_id, name),
+                host_config=self._api.create_host_config(network_mode=network, **host_config),
+                networking_config={"EndpointsConfig": {network: endpoint}},
+                **{option: value for option, value in options.items() if value is not None},
+            )
+        except APIError as error:
+            raise _refused(f"{name} cannot be made", error) from None
+        life = Life()
+        life.exited.set()
+        self.nodes[name] = Node(name, made["Id"], self._logs / f"{name}.log", life)
+        return self.nodes[name]
+
+    def start(self, node: Node) -> None:
+        """Start the container, with its output on the way to the log and its end awaited."""
+        from docker.errors import APIError
+
+        begin = node.log.stat().st_size if node.log.exists() else 0
+        life = Life(log_begin=begin)
+        output = self._api.attach(node.id, stdout=True, stderr=True, stream=True)
+        life.reader = follow(node.log, output, lambda: self._await_end(node, life))
+        try:
+            self._api.start(node.id)
+            life.pid = self._api.inspect_container(node.id)["State"]["Pid"]
+        except APIError as error:
+            life.asked = True
+            with contextlib.suppress(APIError, OSError):
+                output.close()
+            raise _refused(f"{node.name} cannot be started", error) from None
+        finally:
+            node.life = life
+
+    def _await_end(self, node: Node, life: Life) -> None:
+        """In the thread of the log: hear how the container ended, and tell the loop."""
+        import requests
+        from docker.errors import DockerException
+
+        status: int | None = None
+        with contextlib.suppress(DockerException, requests.RequestException, OSError):
+            status = exit_status(int(self._api.wait(node.id)["StatusCode"]))
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits
+            self._loop.call_soon_threadsafe(self._hear, node, life, status)
+
+    def stop_signal(self, name: str) -> str:
+        own = self._containers[name].stop_signal
+        return own or str(self.image_config(name).get("StopSignal") or "SIGTERM")
+
+    def send(self, node: Node, word: str) -> None:
+        """Send a signal; a container that has ended is none to complain about."""
+        from docker.errors import APIError
+
+        with contextlib.suppress(APIError):
+            self._api.kill(node.id, word)
+
+    def tell(self, node: Node, what: str) -> None:
+        from docker.errors import APIError
+
+        try:
+            getattr(self._api, what)(node.id)
+        except APIError as error:
+            raise _refused(f"{node.name}: {what} failed", error) from None
+
+    def run(self, id: str, argv: Sequence[str], user: str) -> tuple[int, str]:
+        from docker.errors import APIError
+
+        try:
+            made = self._api.exec_create(id, list(argv), user=user)["Id"]
+            said = self._api.exec_start(made).decode(errors="replace")
+            return int(self._api.exec_inspect(made)["ExitCode"] or 0), said.strip()
+        except APIError as error:
+            raise _refused(f"{argv[0]} cannot be run in a container", error) from None
+
+    def image_config(self, node: str) -> Mapping[str, Any]:
+        image: Any = self._api.inspect_image(self._image_ids[node])  # type: ignore[no-untyped-call]
+        return dict(image["Config"] or {})
+
+    def name_of(self, part: str = "") -> str:
+        return f"harness-{self._cluster}" + (f"-{part}" if part else "")
+
+
+def _archive(files: Mapping[str, str]) -> bytes:
+    """A tar file with `files`, which belong to the user of our images."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        folders = {parent for name in files for parent in PurePosixPath(name).parents}
+        for folder in sorted(folders - {PurePosixPath(".")}):
+            entry = tarfile.TarInfo(str(folder))
+            entry.type, entry.mode, entry.uid, entry.gid = tarfile.DIRTYPE, 0o755, USER_ID, USER_ID
+            archive.addfile(entry)
+        for name, text in files.items():
+            data = text.encode()
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode, entry.uid, entry.gid = len(data), 0o644, USER_ID, USER_ID
+            archive.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def _refused(what: str, error: APIError) -> BrokenError:
+    return BrokenError(f"{what}.", why=str(error.explanation or error).strip())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness import faults, probes
+    from harness.compose import compose_target
     from harness.container import Image, Limits
     from harness.declare import experiment
     from harness.load import k6
@@ -32,6 +33,7 @@ __all__ = [
     "Target",
     "Unavailable",
     "Workload",
+    "compose_target",
     "experiment",
     "faults",
     "k6",
@@ -47,6 +49,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "compose_target": "harness.compose",
     **dict.fromkeys(("Image", "Limits"), "harness.container"),
     "experiment": "harness.declare",
     "k6": "harness.load",

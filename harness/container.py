@@ -23,6 +23,17 @@ USER_ID = 1000
 
 
 @dataclass(frozen=True)
+class Build:
+    """How an image is built where its Dockerfile is somebody's own: `docker build` of the folder
+    `context`, as it stands. `dockerfile` is relative to it."""
+
+    context: Path
+    dockerfile: str = "Dockerfile"
+    args: Mapping[str, str] = field(default_factory=dict)
+    target: str | None = None
+
+
+@dataclass(frozen=True)
 class Image:
     """An image and how it is to be had.
 
@@ -35,7 +46,8 @@ class Image:
     - `site/`: `requirements` (of Python, with their versions where those matter) unpacked from
       wheels; `COPY site/ /usr/local/lib/harness-site/`, which is on `PYTHONPATH` in our base.
 
-    `packages` are Debian packages that the base is made with where the base is made here.
+    `packages` are Debian packages that the base is made with where the base is made here. `build`
+    instead of all these is a Dockerfile that knows nothing of us.
     """
 
     folder: Path | str | None = None
@@ -44,6 +56,7 @@ class Image:
     parts: Sequence[Part] = ()
     copies: Mapping[Path, str] = field(default_factory=dict)
     requirements: Sequence[str] = ()
+    build: Build | None = None
 
     def __post_init__(self) -> None:
         for here, there in self.copies.items():

@@ -125,8 +125,12 @@ def _docker() -> Row:
         # The process runtime needs none.
         return Row("Docker", "missing", where="only for --chaos-runtime docker", get=str(error))
     facts = engine.facts
+    try:
+        limits = limits_of(engine)
+    except (HarnessError, OSError) as error:  # an engine may end at any moment
+        limits = [str(error)]
     where = f"{engine.where}: {facts.storage_driver}, cgroup {facts.cgroup_version}"
-    return Row("Docker", "ok", facts.version, where, limits="\n".join(limits_of(engine)))
+    return Row("Docker", "ok", facts.version, where, limits="\n".join(limits))
 
 
 def _targets() -> list[Row]:

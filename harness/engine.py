@@ -126,6 +126,8 @@ class Run:
         )
         self._ran_in = self._runtime.versions()
         self._cluster = await Cluster.start(target, self._runtime, tell=tell)
+        for place, why in self._cluster.target.ignored.items():
+            tell(f"{place}: {why}")
         self._nemesis = Nemesis(self._cluster, self.journal, self.recorder)
         for name in self._cluster.all_names:
             pids = list(self._cluster.processes(name))

@@ -26,6 +26,11 @@ async def create_runtime(
     machine, or the target, has not what the runtime needs.
     """
     if name == "process":
+        if target.in_containers_only:
+            raise MissingPartError(
+                f"Target {target.name} runs in containers only.",
+                do="Use --chaos-runtime docker.",
+            )
         from harness.runtime.process import ProcessRuntime
 
         return await ProcessRuntime.create(

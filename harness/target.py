@@ -100,6 +100,9 @@ class Target:
     image: ClassVar[Image | None] = None
     """What the nodes run in on the docker runtime. Without one the target has processes only."""
 
+    in_containers_only: ClassVar[bool] = False
+    """True for one whose commands mean containers: it is skipped on the process runtime."""
+
     limits: ClassVar[Limits] = Limits()
     """What each container of a node may use."""
 
@@ -187,6 +190,16 @@ class Target:
     def all_names(self) -> tuple[str, ...]:
         """The dependencies and the nodes, in the order in which they are started."""
         return (*self.dependencies, *self.node_names)
+
+    @property
+    def groups(self) -> Mapping[str, Sequence[str]]:
+        """Names that mean several nodes or dependencies, for faults."""
+        return {}
+
+    @property
+    def ignored(self) -> Mapping[str, str]:
+        """What of its description has no effect: place → why. Told once in each run."""
+        return {}
 
     @property
     def start_groups(self) -> Sequence[Sequence[str]]:

@@ -29,16 +29,26 @@ Proof = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """What can be named in `who`: the cluster's nodes, its target's roles, and its dependencies,
-    which only their names mean."""
+    """What can be named in `who`: the cluster's nodes, its target's roles, its dependencies, which
+    only their names mean, and names of groups of either."""
 
     nodes: Sequence[str]
     roles: Sequence[str] = ()
     dependencies: Sequence[str] = ()
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, target: Target) -> Self:
-        return cls(target.node_names, tuple(target.roles), tuple(target.dependencies))
+        return cls(
+            target.node_names,
+            tuple(target.roles),
+            tuple(target.dependencies),
+            {name: tuple(members) for name, members in target.groups.items()},
+        )
+
+    def expanded(self, names: Sequence[str]) -> tuple[str, ...]:
+        """`names` with the members of groups in the place of the groups' names."""
+        return tuple(one for name in names for one in self.groups.get(name, (name,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +230,10 @@ def resolve_who(who: Who, rng: random.Random, members: Members, fault: str) -> W
     exists if `who` names nothing."""
     nodes = list(members.nodes)
     named = {*nodes, *members.dependencies}
+    if isinstance(who, str) and who in members.groups:
+        return members.expanded([who])
     if not isinstance(who, str):
+        who = members.expanded(who)
         unknown = [name for name in who if name not in named]
         if unknown or not who:
             raise _unknown(unknown[0] if unknown else "nobody", members, fault)
@@ -240,10 +253,11 @@ def resolve_who(who: Who, rng: random.Random, members: Members, fault: str) -> W
 def _unknown(who: str, members: Members, fault: str) -> UsageError:
     roles = ", ".join(members.roles) or "none"
     dependencies = ", ".join(members.dependencies) or "none"
+    groups = f"groups: {', '.join(members.groups)}; " if members.groups else ""
     return UsageError(
         f"faults.{fault}: there is no node and no role {who!r}.",
         do=f"Nodes: {', '.join(members.nodes)}; roles of this target: {roles}; "
-        f"dependencies: {dependencies}; "
+        f"dependencies: {dependencies}; {groups}"
         "or one of random, minority, all.",
     )
 

@@ -90,8 +90,10 @@ class Netsplit(Fault):
             "majorities-ring": lambda: shapes.majorities_ring(nodes, rng),
             "bridge": lambda: shapes.bridge(nodes, rng),
             "minority-third": lambda: shapes.minority_third(nodes, rng),
-            "groups": lambda: shapes.groups(self.groups or (), nodes),
-            "links": lambda: shapes.directed(self.links or (), nodes),
+            "groups": lambda: shapes.groups(
+                [members.expanded(group) for group in self.groups or ()], nodes
+            ),
+            "links": lambda: shapes.directed(_pairs(self.links or (), members), nodes),
         }[self.shape]()
         return dataclasses.replace(self, cuts=sorted(drawn))
 
@@ -130,6 +132,17 @@ class Netsplit(Fault):
         concerned = f" {who}" if self.shape in ("isolate", "one-way") else ""
         how = " (reject)" if self.how == "reject" else ""
         return f"netsplit {self.shape}{concerned}{how}"
+
+
+def _pairs(links: Sequence[Cut], members: Members) -> list[Cut]:
+    """Each pair of nodes that a pair of names means."""
+    return [
+        (source, node)
+        for pair in links
+        for source in members.expanded(pair[:1])
+        for node in members.expanded(pair[1:])
+        if source != node
+    ]
 
 
 def _names(who: Who) -> Sequence[str]:

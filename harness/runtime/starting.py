@@ -76,8 +76,7 @@ async def until_ready(
     said = "it answered that it is not ready"
     while (rest_s := deadline - time.monotonic()) > 0:
         try:
-            async with asyncio.timeout(min(rest_s, _READY_CALL_TIMEOUT_S)):
-                ready = await spec.ready()
+            ready = await _answer(spec, exited, min(rest_s, _READY_CALL_TIMEOUT_S))
         except (OSError, EOFError) as error:
             ready, said = False, str(error) or type(error).__name__
         if exited.is_set():
@@ -86,6 +85,24 @@ async def until_ready(
             return
         await within(exited, POLL_S)
     raise late(said)
+
+
+async def _answer(spec: NodeSpec, exited: asyncio.Event, timeout_s: float) -> bool:
+    """What the node says to `ready`; False as soon as it has ended. To reach a container that is
+    gone takes seconds to fail. Raises `TimeoutError`."""
+    asking, ending = asyncio.ensure_future(spec.ready()), asyncio.ensure_future(exited.wait())
+    both = (asking, ending)
+    try:
+        await asyncio.wait(both, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if asking.done():
+            return asking.result()
+        if not ending.done():
+            raise TimeoutError
+        return False
+    finally:
+        for task in both:
+            task.cancel()
+        await asyncio.gather(*both, return_exceptions=True)
 
 
 async def _all_or_first_error(tasks: Sequence[asyncio.Task[None]]) -> None:

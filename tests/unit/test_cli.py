@@ -16,6 +16,7 @@ from harness.cli import main
 from harness.doctor import Row
 from harness.record.folder import RunFolder
 from harness.runtime import ledger
+from harness.runtime.docker import leftovers
 from harness.runtime.ledger import LeftOver
 from harness.runtime.proc import Process
 from harness.target import Target
@@ -257,6 +258,12 @@ def test_no_runs_at_all(tmp_path: Path, capsys: Output) -> None:
 
 LEFT = LeftOver("cluster-1", Path("/tmp/1"), 17, "run-1", False, (Process(20, 5), Process(21, 5)))
 KEPT = LeftOver("cluster-2", Path("/tmp/2"), 18, "run-2", True, ())
+
+
+@pytest.fixture(autouse=True)
+def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on the engine of this machine is no business of these tests."""
+    monkeypatch.setattr(leftovers, "look", leftovers.OnEngine)
 
 
 def test_cleanup_removes_what_is_left_over(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:

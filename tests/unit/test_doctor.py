@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from harness import doctor
 from harness.doctor import Row, examine, table, to_json, works
-from harness.errors import MissingPartError, UsageError
+from harness.errors import BrokenError, HarnessError, MissingPartError, UsageError
 from harness.load import K6_PART
 from harness.parts import TOXIPROXY, Found, Missing, Part, Refusal
+from harness.runtime.docker import engine as engines
+from harness.runtime.docker import limits as docker_limits
+from harness.runtime.docker.engine import Engine, Facts
 from harness.runtime.namespaces import Support
 from targets.etcd import Etcd
 from targets.etcd.part import ETCD
 
 Machine = Callable[..., None]
+
+ENGINE = Engine(
+    cast(Any, None),
+    "unix:///engine (default)",
+    "unix:///engine",
+    True,
+    Facts("20.10", "1.41", "overlay2", "1", "cgroupfs", 2, 1024**3, False, False, "x86_64", "6.1"),
+)
 
 
 @pytest.fixture
@@ -32,6 +44,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
         fetchable: str | None = "downloaded",
         fetch: Callable[[], Found] = pytest.fail,
         support: Support | None = None,
+        docker: Engine | HarnessError | None = None,
+        limits: Sequence[str] = (),
     ) -> None:
         answers = {
             TOXIPROXY: toxiproxy or Found(Path("/bin/toxiproxy-server"), "2.12.0", "PATH"),
@@ -45,6 +59,14 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
         given = support or Support("root", "they work.")
         monkeypatch.setattr(doctor, "namespaces", lambda: given)
 
+        def connect() -> Engine:
+            if isinstance(docker, HarnessError):
+                raise docker
+            return docker or ENGINE
+
+        monkeypatch.setattr(engines, "connect", connect)
+        monkeypatch.setattr(docker_limits, "limits_of", lambda _: list(limits))
+
     return pretend
 
 
@@ -55,7 +77,7 @@ def row(rows: list[Row], part: str) -> Row:
 def test_a_machine_with_everything(machine: Machine) -> None:
     machine()
     rows = examine()
-    parts = ["Python", "pytest", "Toxiproxy", "namespaces", "k6", "etcd"]
+    parts = ["Python", "pytest", "Toxiproxy", "namespaces", "Docker", "k6", "etcd"]
     assert [row.part for row in rows] == parts
     assert {row.state for row in rows} == {"ok"}
     assert row(rows, "Toxiproxy").version == "2.12.0"
@@ -147,6 +169,30 @@ def test_namespaces_that_are_refused_do_not_block(machine: Machine) -> None:
     assert works(rows)
 
 
+def test_an_engine_is_described(machine: Machine) -> None:
+    machine()
+    found = row(examine(), "Docker")
+    assert (found.state, found.version) == ("ok", "20.10")
+    assert found.where == "unix:///engine (default): overlay2, cgroup 1"
+
+
+def test_what_an_engine_cannot_do_is_told(machine: Machine) -> None:
+    machine(limits=["No netem.", "No mmdebstrap."])
+    rows = examine()
+    assert row(rows, "Docker").limits == "No netem.\nNo mmdebstrap."
+    assert "    No netem.\n    No mmdebstrap.\nk6 " in table(rows)
+    assert works(rows)
+
+
+@pytest.mark.parametrize("kind", [MissingPartError, UsageError, BrokenError])
+def test_without_an_engine_processes_can_run(machine: Machine, kind: type[HarnessError]) -> None:
+    machine(docker=kind("No engine.", do="Start it."))
+    rows = examine()
+    missing = row(rows, "Docker")
+    assert (missing.state, missing.get) == ("missing", "No engine.\nDo: Start it.")
+    assert works(rows)
+
+
 def test_a_targets_part_that_is_missing_does_not_block(machine: Machine) -> None:
     machine(etcd=Missing(ETCD, ()))
     rows = examine()
@@ -166,6 +212,7 @@ def test_the_rows_for_programs(machine: Machine) -> None:
         "where": "PATH: /bin/toxiproxy-server",
         "get": "",
         "blocks": False,
+        "limits": "",
     }
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import io
 import tarfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -218,7 +218,9 @@ class Containers:
 
         begin = node.log.stat().st_size if node.log.exists() else 0
         life = Life(log_begin=begin)
-        output = self._api.attach(node.id, stdout=True, stderr=True, stream=True)
+        output = _Output(
+            self._api.attach(node.id, stdout=True, stderr=True, stream=True, demux=True)
+        )
         life.reader = follow(node.log, output, lambda: self._await_end(node, life))
         try:
             self._api.start(node.id)
@@ -277,6 +279,23 @@ class Containers:
 
     def name_of(self, part: str = "") -> str:
         return f"harness-{self._cluster}" + (f"-{part}" if part else "")
+
+
+class _Output:
+    """What a container writes. The docker package closes the socket of such a stream, but not what
+    reads from it, and leaves the rest to the collector, which complains."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[tuple[bytes | None, bytes | None]]:
+        return iter(self._stream)
+
+    def close(self) -> None:
+        try:
+            self._stream.close()
+        finally:
+            self._stream._response.close()
 
 
 def _archive(files: Mapping[str, str]) -> bytes:

@@ -26,6 +26,17 @@ def ensure(engine: Engine, image: Image, tell: Tell) -> str:
     had here, `BrokenError` if its build failed and `UsageError` if what it is made from is not
     there.
     """
+    if image.build is not None:
+        build = image.build
+        return ensure_built(
+            engine,
+            build.context.name,
+            build.context,
+            tell,
+            dockerfile=build.dockerfile,
+            args=build.args,
+            target=build.target,
+        )
     if image.stock is None:
         return _built(engine, image, tell)
     if find_image(engine, image.stock):
@@ -45,10 +56,13 @@ def ensure(engine: Engine, image: Image, tell: Tell) -> str:
     if find_image(engine, base_tag(engine, image.packages)):
         wanted = _plan(engine, own, base_tag(engine, image.packages), tell)
         if find_image(engine, wanted.tag):
+            tell(f"{wanted.tag} runs in the place of {image.stock}, which is not here")
             return wanted.tag
     if pull(engine, image.stock, tell) is None:
         return image.stock
-    return _built(engine, own, tell)
+    tag = _built(engine, own, tell)
+    tell(f"{tag} runs in the place of {image.stock}, which cannot be pulled")
+    return tag
 
 
 def ensure_built(

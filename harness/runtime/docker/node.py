@@ -14,6 +14,7 @@ from harness.runtime.child import CLOSE_GRACE_S
 from harness.runtime.docker.cgroups import Group
 
 _LOG_BYTES = 64 * 1024  # as much of a log as is read to find its last lines
+_LINE_BYTES = 64 * 1024  # of a line that does not end, as much as is waited for
 
 
 @dataclass
@@ -55,21 +56,47 @@ class Node:
 
 
 class Output(Protocol):
-    """What a container writes, as it comes."""
+    """What a container writes, as it comes: to its standard output, or to its standard error."""
 
-    def __iter__(self) -> Iterator[bytes]: ...
+    def __iter__(self) -> Iterator[tuple[bytes | None, bytes | None]]: ...
 
     def close(self) -> None: ...
 
 
+class _Lines:
+    """One of the streams of a container, in whole lines: two that go to one log must not cut each
+    other's."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def whole(self, piece: bytes | None) -> bytes:
+        """What can be written, now that there is another piece."""
+        lines, newline, self._rest = (self._rest + (piece or b"")).rpartition(b"\n")
+        if len(self._rest) > _LINE_BYTES:
+            return lines + newline + self.rest()
+        return lines + newline
+
+    def rest(self) -> bytes:
+        """What stands after the last line."""
+        rest, self._rest = self._rest, b""
+        return rest
+
+
 def follow(log: Path, output: Output, ended: Callable[[], None]) -> threading.Thread:
-    """Append what a container writes to `log`, in a thread, until it ends."""
+    """Append what a container writes to `log`, line by line, in a thread, until it ends."""
 
     def copy() -> None:
+        streams = (_Lines(), _Lines())
         try:
             with log.open("ab", buffering=0) as file:
-                for piece in output:
-                    file.write(piece)
+                try:
+                    for pieces in output:
+                        for stream, piece in zip(streams, pieces, strict=True):
+                            file.write(stream.whole(piece))
+                finally:
+                    for stream in streams:
+                        file.write(stream.rest())
         except (OSError, ValueError):
             pass  # the engine went away, and whoever waits for the container hears of that
         finally:

@@ -181,7 +181,11 @@ class DockerRuntime:
             node.stop_timeout_s = self._containers[spec.name].stop_timeout_s or spec.stop_timeout_s
             self._own.start(node)
 
-        await self._finish(self._in_thread(begin))
+        try:
+            await self._finish(self._in_thread(begin))
+        except asyncio.CancelledError:
+            self.end_now(spec.name)
+            raise
 
     async def wait_ready(self, spec: NodeSpec) -> None:
         """Wait until a node that was spawned is ready. It is left as it is if it does not get so.
@@ -354,6 +358,8 @@ class DockerRuntime:
 
     def state(self, name: str) -> State:
         """What is known of the node's container now."""
+        if not self._is_container(name):
+            return self._host.state(name)
         node = self._node(name)
         if node is None or node.life.exited.is_set():
             return "down"
@@ -363,6 +369,8 @@ class DockerRuntime:
         """The ids, as the engine's machine has them, of all live processes of a node, its main
         process first. From the kernel where that is this machine's; else one question to the
         engine, which takes it 20 ms."""
+        if not self._is_container(name):
+            return self._host.processes(name)
         node = self._node(name)
         if node is None or node.life.exited.is_set():
             return ()

@@ -10,8 +10,8 @@ WORKERS := $(shell [ $(CORES) -gt 8 ] && echo 8 || echo $(CORES))
 
 help:
 	@echo "make demo    install everything into .venv and run the quick experiments"
-	@echo "make docker  the same experiments on containers, where a Docker engine answers"
-	@echo "make test    the harness's own tests"
+	@echo "make docker  tests of the docker runtime, and the quick experiments on containers"
+	@echo "make test    the harness's own tests, all but those"
 	@echo "make mutants show that each experiment catches the bugs it is for"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   what the harness costs, measured here"
@@ -32,11 +32,14 @@ images: venv
 
 docker: images
 	@if .venv/bin/python -c 'from harness.runtime.docker.engine import connect; connect()' \
-		2>/dev/null; then .venv/bin/pytest experiments -m quick --chaos-runtime docker; fi
+		2>/dev/null; then \
+		.venv/bin/pytest tests/live/docker -n $(WORKERS) --dist worksteal && \
+		.venv/bin/pytest experiments -m quick --chaos-runtime docker; \
+	else echo "No Docker engine answers: nothing was run on containers."; fi
 
 # Live tests take seconds each: a worker that has done its share takes some of the other's.
 test: venv
-	.venv/bin/pytest tests -n $(WORKERS) --dist worksteal
+	.venv/bin/pytest tests --ignore tests/live/docker -n $(WORKERS) --dist worksteal
 
 mutants: venv
 	.venv/bin/harness mutants etcd --only-expected

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.probes import Look, probe, stop_after, stop_when
     from harness.target import Node, Target
     from harness.units import milliseconds, minutes, seconds, share
-    from harness.workload import Client, Refused, Request, Unavailable, Workload, registers
+    from harness.workload import Client, Refused, Request, Unavailable, Workload, registers, sets
 
 __all__ = [
     "Client",
@@ -43,6 +43,7 @@ __all__ = [
     "probes",
     "registers",
     "seconds",
+    "sets",
     "share",
     "stop_after",
     "stop_when",
@@ -62,7 +63,7 @@ _HOMES = {
     "seconds": "harness.units",
     "share": "harness.units",
     **dict.fromkeys(
-        ("Client", "Refused", "Request", "Unavailable", "Workload", "registers"),
+        ("Client", "Refused", "Request", "Unavailable", "Workload", "registers", "sets"),
         "harness.workload",
     ),
 }

@@ -253,7 +253,8 @@ def cleanup(arguments: argparse.Namespace) -> int:
         raise HarnessError(
             "Not all could be removed.",
             why="\n".join(stubborn),
-            do="Look at processes with ps; one in state D waits for a disk. Then run this again.",
+            do="Run this again. If a process stays, look at it with ps: one in state D waits for a "
+            "disk.",
         )
     return DONE
 

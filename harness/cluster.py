@@ -39,7 +39,7 @@ class Cluster:
         self.network = network
         self.names = target.node_names
         self.all_names = target.all_names
-        self._specs = {name: self._spec(name) for name in self.all_names}
+        self._specs = {name: self._spec(name) for name in (*self.all_names, *target.tasks)}
         self._down: dict[str, set[str]] = {name: set() for name in self.all_names}
         self._paused: dict[str, set[str]] = {name: set() for name in self.all_names}
         self._starts = dict.fromkeys(self.all_names, 1)
@@ -55,7 +55,8 @@ class Cluster:
         """Start Toxiproxy, all links and all nodes, and wait until every node is ready. `tell`
         hears of it if Toxiproxy hangs and has to be replaced."""
         target = target.completed(runtime.exposed)
-        links = mesh(target.all_names, target.ports_of, runtime.address, runtime.link_address)
+        sources = (*target.all_names, *target.tasks)
+        links = mesh(sources, target.ports_of, runtime.address, runtime.link_address)
         doors = runtime.make_doors([link.listen for link in links if link.source == CLIENT])
         await runtime.start_toxiproxy(API_PORT)
         network = Network(
@@ -69,10 +70,14 @@ class Cluster:
             doors=[Door(f"door-{port}", ("0.0.0.0", port), link) for link, port in doors.items()],
         )
         cluster = cls(target, runtime, network)
-        await network.open()
-        for names in target.start_groups:
-            specs = [cluster._specs[name] for name in names]
-            await runtime.start_all(specs, in_turn=target.starts_in_turn)
+        try:
+            await network.open()
+            for names in target.start_groups:
+                specs = [cluster._specs[name] for name in names]
+                await runtime.start_all(specs, in_turn=target.starts_in_turn)
+        except BaseException:
+            await network.close()  # nobody has the cluster yet, who could
+            raise
         cluster._serving.update(cluster.all_names)
         return cluster
 
@@ -373,6 +378,7 @@ class Cluster:
             stop_timeout_s=target.stop_timeout_s,
             needs_names=target.needs_names,
             container=target.container(name),
+            once=name in target.tasks,
         )
 
 

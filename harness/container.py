@@ -8,7 +8,7 @@ A target says it once; on the process runtime it has no meaning:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -94,7 +94,8 @@ class Container:
 
     `home` is where the node's volume is, `volumes` are further paths with a volume of their own,
     `shared` those that several nodes of the cluster have (path → name), `mounts` files and folders
-    of this machine, read-only (path in the container → path here).
+    of this machine, read-only (path in the container → path here). `read_only` are those paths of
+    volumes, own or shared, at which this node may not write.
 
     `health` is a command that exits with 0 once the node serves, within `health_timeout_s`; None
     for the image's own health check, empty for none at all. `names` are further host names and the
@@ -114,6 +115,7 @@ class Container:
     health: Sequence[str] | None = None
     health_timeout_s: float | None = None
     shared: Mapping[str, str] = field(default_factory=dict)
+    read_only: Collection[str] = ()
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     hosts: Mapping[str, str] = field(default_factory=dict)
     hostname: str | None = None

@@ -14,6 +14,7 @@ from harness.faults._schedules import Schedulable
 from harness.load import K6, K6_PART
 from harness.parts import Part
 from harness.probes import Probe, StopAfter, StopWhen
+from harness.runtime.needs import NEEDS
 from harness.target import Target
 from harness.units import Duration, seconds, to_seconds
 from harness.workload import Client, Workload
@@ -39,6 +40,7 @@ class Experiment:
     stop: Sequence[StopWhen | StopAfter] = ()
     catches: Mapping[str, str] = field(default_factory=dict)
     may_catch: Mapping[str, str] = field(default_factory=dict)
+    needs: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.target, Target):
@@ -76,6 +78,12 @@ class Experiment:
                 raise UsageError(
                     f"@experiment: {condition!r} in stop is no stop condition.",
                     do="Give stop_when(probe, lasting=seconds(3)) or stop_after(minutes(5)).",
+                )
+        for need in self.needs:
+            if need not in NEEDS:
+                raise UsageError(
+                    f"@experiment: needs={need!r} is nothing that a runtime could have.",
+                    do=f"There are {', '.join(NEEDS)}.",
                 )
         self.before_s  # noqa: B018  refuses what is no duration
         for mutant in (*self.catches, *self.may_catch):
@@ -144,6 +152,7 @@ def experiment(
     stop: Sequence[StopWhen | StopAfter] = (),
     catches: Mapping[str, str] | None = None,
     may_catch: Mapping[str, str] | None = None,
+    needs: Sequence[str] = (),
 ) -> Callable[[Function], Function]:
     """Declare a test function to be an experiment.
 
@@ -162,7 +171,8 @@ def experiment(
     `may_catch` names those that it need not find, and the check that finds them if it does.
 
     A test that takes `cluster`, `nemesis` or `client` instead goes step by step on the started
-    cluster; `client` names the client class if there is no workload.
+    cluster; `client` names the client class if there is no workload, and `needs` what its faults
+    need of the runtime (`["clock"]`; see docs/faults.md).
 
     Raises `UsageError` for anything that cannot be meant.
     """
@@ -179,6 +189,7 @@ def experiment(
         stop=tuple(stop),
         catches=dict(catches or {}),
         may_catch=dict(may_catch or {}),
+        needs=(needs,) if isinstance(needs, str) else tuple(needs),
     )
 
     def mark(function: Function) -> Function:

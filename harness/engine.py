@@ -23,7 +23,7 @@ from harness.check.windows import Figures, load_figures
 from harness.cluster import Cluster
 from harness.course import Course, first_of
 from harness.declare import Experiment
-from harness.errors import AbortedError, HarnessError, UsageError
+from harness.errors import AbortedError, HarnessError, MissingPartError, UsageError
 from harness.history import History, Phase
 from harness.nemesis import Nemesis
 from harness.parts import TOXIPROXY, Part, find
@@ -123,11 +123,16 @@ class Run:
             run_id=self.folder.path.name,
             on_exit=self._node_exited,
             tell=tell,
+            needs=self.needs,
         )
+        await self._require_needs()
         self._ran_in = self._runtime.versions()
         self._cluster = await Cluster.start(target, self._runtime, tell=tell)
+        reasons: dict[str, list[str]] = {}
         for place, why in self._cluster.target.ignored.items():
-            tell(f"{place}: {why}")
+            reasons.setdefault(why, []).append(place)
+        for why, places in reasons.items():
+            tell(f"{', '.join(places)}: {why}")
         self._nemesis = Nemesis(self._cluster, self.journal, self.recorder)
         for name in self._cluster.all_names:
             pids = list(self._cluster.processes(name))
@@ -137,6 +142,27 @@ class Run:
             resources.record(self._runtime.sampler(), self.folder.resources, self.start_ns)
         )
         self._progress = asyncio.create_task(self._report_progress())
+
+    @property
+    def needs(self) -> dict[str, str]:
+        """What the faults need of the runtime (words of `harness.runtime.needs`) → what for."""
+        declared = dict.fromkeys(self.experiment.needs, "declared by the experiment")
+        planned = {one.fault.needs: one.fault.describe() for one in reversed(self.plan.faults)}
+        return {**declared, **{need: what for need, what in planned.items() if need is not None}}
+
+    async def _require_needs(self) -> None:
+        """Raise `MissingPartError` that names everything that cannot be had here."""
+        assert self._runtime is not None, "the runtime was made"
+        lacking = []
+        for need, what in sorted(self.needs.items()):
+            why = await asyncio.to_thread(self._runtime.lacks, need)
+            if why is not None:
+                lacking.append(f"{need} ({what}): {why}.")
+        if lacking:
+            raise MissingPartError(
+                f"The {self.runtime} runtime has not what the faults of this experiment need.",
+                why="\n".join(lacking),
+            )
 
     async def carry_out(self) -> None:
         """A declared experiment on the started cluster, up to the final reads.

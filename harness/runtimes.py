@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from harness.errors import MissingPartError
@@ -18,13 +18,16 @@ async def create_runtime(
     run_id: str,
     on_exit: Callable[[NodeExit], None] | None = None,
     tell: Callable[[str], object] = lambda _: None,
+    needs: Collection[str] = (),
 ) -> Runtime:
     """The runtime `name` with room for the nodes of `target`; nothing runs yet.
 
     `on_exit` is called in the event loop for each node that was up and ended without being asked
-    to; `tell` hears what takes long (images that are made). Raises `MissingPartError` if the
+    to; `tell` hears what takes long (images that are made). `needs` are words of
+    `harness.runtime.needs` for which nodes have to be prepared. Raises `MissingPartError` if the
     machine, or the target, has not what the runtime needs.
     """
+    names = (*target.all_names, *target.tasks)
     if name == "process":
         if target.in_containers_only:
             raise MissingPartError(
@@ -33,12 +36,10 @@ async def create_runtime(
             )
         from harness.runtime.process import ProcessRuntime
 
-        return await ProcessRuntime.create(
-            target.all_names, logs=logs, run_id=run_id, on_exit=on_exit
-        )
+        return await ProcessRuntime.create(names, logs=logs, run_id=run_id, on_exit=on_exit)
     from harness.runtime.docker.runtime import DockerRuntime
 
-    containers = {node: target.container(node) for node in target.all_names}
+    containers = {node: target.container(node) for node in names}
     without: Sequence[str] = [node for node, found in containers.items() if found is None]
     if without:
         raise MissingPartError(
@@ -53,4 +54,5 @@ async def create_runtime(
         run_id=run_id,
         on_exit=on_exit,
         tell=tell,
+        needs=needs,
     )

@@ -192,6 +192,13 @@ class Target:
         return (*self.dependencies, *self.node_names)
 
     @property
+    def tasks(self) -> Sequence[str]:
+        """What is run to its end while the cluster starts (a migration), beside the nodes: each
+        stands in one of the `start_groups`, and the next group waits until it has ended well.
+        `command` is asked for each; no client, fault or final read can mean one."""
+        return ()
+
+    @property
     def groups(self) -> Mapping[str, Sequence[str]]:
         """Names that mean several nodes or dependencies, for faults."""
         return {}
@@ -221,8 +228,8 @@ class Target:
         return found
 
     def ports_of(self, name: str) -> Mapping[str, int]:
-        """The ports of a node or a dependency."""
-        return self.dependencies.get(name, self.ports)
+        """The ports of a node or a dependency. What is run once has none."""
+        return {} if name in self.tasks else self.dependencies.get(name, self.ports)
 
     def to_json(self) -> dict[str, Any]:
         """Name and options, as they stand in a plan."""

@@ -58,6 +58,7 @@ def container_of(
         health=None if service.health is None else service.health.command if service.health else (),
         health_timeout_s=service.health.timeout_s if service.health else None,
         shared=shared,
+        read_only=[volume.path for volume in service.volumes if volume.read_only],
         names=host_names(services, nodes, service.name),
         hosts=service.hosts,
         hostname=service.hostname,

@@ -9,7 +9,9 @@ from typing import Literal, TypeAlias
 
 from harness.container import Build
 
-Condition: TypeAlias = Literal["service_started", "service_healthy"]
+Condition: TypeAlias = Literal[
+    "service_started", "service_healthy", "service_completed_successfully"
+]
 
 
 @dataclass(frozen=True)

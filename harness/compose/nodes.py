@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from harness.compose.model import Service
 from harness.errors import UsageError
@@ -88,11 +88,27 @@ def _circle(left: Mapping[str, set[str]]) -> list[str]:
         path.append(following)
 
 
-def entry_services(services: Mapping[str, Service]) -> tuple[str, ...]:
-    """Those that the world talks to: nobody depends on them, and of those the ones that publish
-    ports, or else the ones that name any."""
-    needed = {name for service in services.values() for name in service.depends_on}
-    roots = [service for service in services.values() if service.name not in needed]
+def run_once(services: Mapping[str, Service], named: Collection[str] = ()) -> tuple[str, ...]:
+    """The services that do their work and end: those whose end others wait for, and those that are
+    `named`."""
+    awaited = {
+        name
+        for service in services.values()
+        for name, condition in service.depends_on.items()
+        if condition == "service_completed_successfully"
+    }
+    return tuple(name for name in services if name in awaited or name in named)
+
+
+def entry_services(services: Mapping[str, Service], once: Collection[str] = ()) -> tuple[str, ...]:
+    """Those that the world talks to: nobody that stays depends on them, and of those the ones that
+    publish ports, or else the ones that name any; none that is run `once`."""
+    lasting = [service for service in services.values() if service.name not in once]
+    needed = {name for service in lasting for name in service.depends_on}
+    for name in reversed([name for wave in waves(services) for name in wave]):
+        if name in needed:  # what is run once for others needs others itself
+            needed |= services[name].depends_on.keys()
+    roots = [service for service in lasting if service.name not in needed]
     published = [service for service in roots if service.published]
     listening = [service for service in roots if service.ports]
     return tuple(service.name for service in published or listening or roots)

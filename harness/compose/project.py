@@ -56,7 +56,6 @@ def read_project(
         declared["secrets"],
         declared["configs"],
         replaced,
-        services,
     )
     read = {name: read_service(name, declared["services"][name], around) for name in services}
     _judge_volumes(declared["volumes"], read)
@@ -64,6 +63,9 @@ def read_project(
     read = _scaled(read, scale, notes)
     read = {name: _among(read, service, notes) for name, service in read.items()}
     notes.raise_if_refused()
+    for name, service in read.items():
+        if service.image is None and service.build is None and name not in replaced:
+            raise declared["services"][name].wrong("a service with an `image` or a `build`")
     name = top["name"].text() if "name" in top and not top["name"].missing else ""
     return Project(name or _name(file), read, notes.ignored)
 

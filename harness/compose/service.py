@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from harness.compose import keys
 from harness.compose.files import read_variables
@@ -66,8 +66,8 @@ _READ = frozenset(
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a service may refer to: variables, the folder of the file, what the file declares, the
-    `services` that are to run. Services and images that are `replaced` are not built."""
+    """What a service may refer to: variables, the folder of the file, what the file declares.
+    Services and images that are `replaced` are not built."""
 
     folder: Path
     values: Mapping[str, str] = field(default_factory=dict)
@@ -75,7 +75,6 @@ class Surroundings:
     secrets: Mapping[str, At] = field(default_factory=dict)
     configs: Mapping[str, At] = field(default_factory=dict)
     replaced: Collection[str] = ()
-    services: Collection[str] = ()
 
 
 def read_service(name: str, at: At, around: Surroundings) -> Service:
@@ -88,8 +87,6 @@ def read_service(name: str, at: At, around: Surroundings) -> Service:
     def one(key: str, read: Any, default: Any = None) -> Any:
         return read(given[key]) if key in given else default
 
-    if "image" not in given and "build" not in given and "provider" not in given:
-        raise at.wrong("a service with an `image` or a `build`")
     storage = _storage(given, around)
     linked, link_names = _links(given)
     deploy = _Deploy.read(given["deploy"]) if "deploy" in given else _Deploy()
@@ -107,7 +104,7 @@ def read_service(name: str, at: At, around: Surroundings) -> Service:
         volumes=storage.volumes,
         mounts=storage.mounts,
         tmpfs=storage.tmpfs,
-        depends_on={**linked, **_depends_on(given, around)},
+        depends_on={**linked, **_depends_on(given)},
         health=one("healthcheck", _health),
         replicas=one("scale", At.whole, deploy.replicas),
         memory_bytes=one("mem_limit", size_bytes, deploy.memory_bytes),
@@ -219,7 +216,7 @@ def _storage(given: Mapping[str, At], around: Surroundings) -> Storage:
     return storage
 
 
-def _depends_on(given: Mapping[str, At], around: Surroundings) -> dict[str, Condition]:
+def _depends_on(given: Mapping[str, At]) -> dict[str, Condition]:
     if "depends_on" not in given:
         return {}
     at = given["depends_on"]
@@ -234,18 +231,10 @@ def _depends_on(given: Mapping[str, At], around: Surroundings) -> dict[str, Cond
             {"restart": "nodes are started again by faults and by nothing else"},
         )
         said = entries["condition"].text() if "condition" in entries else "service_started"
-        if said == "service_started":
-            found[name] = "service_started"
-        elif said == "service_healthy":
-            found[name] = "service_healthy"
-        elif said != "service_completed_successfully":
-            raise entries["condition"].wrong("service_started or service_healthy")
-        elif name in around.services:
-            entries["condition"].refuse(
-                f"{name} is expected to end, but nodes run until they are stopped"
-            )
-        else:
-            entries["condition"].ignore(f"{name} is left out")
+        condition = next((one for one in get_args(Condition) if one == said), None)
+        if condition is None:
+            raise entries["condition"].wrong(" or ".join(get_args(Condition)))
+        found[name] = condition
     return found
 
 

@@ -4,6 +4,7 @@ Debian's packages, that takes the variables that compose files give it."""
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from harness.container import Image
@@ -17,9 +18,11 @@ STAND_INS = {
 """Repository → image."""
 
 
+@cache
 def with_stand_in(reference: str) -> Image:
     """The image `reference` (`postgres:15-alpine`), with its stand-in if it has one. Images of
-    others with the same last name (`example.org/team/postgres`) have none."""
+    others with the same last name (`example.org/team/postgres`) have none. Always the same object
+    for the same one."""
     repository = reference.partition("@")[0].partition(":")[0]
     known = repository.removeprefix("docker.io/").removeprefix("library/")
     stand_in = STAND_INS.get(known)

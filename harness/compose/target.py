@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 
 from harness.compose.containers import container_of, image_of
 from harness.compose.model import Project, Service
-from harness.compose.nodes import base_name, entry_services, node_names, waves
+from harness.compose.nodes import base_name, entry_services, node_names, run_once, waves
 from harness.compose.project import read_project
 from harness.container import Container, Image
 from harness.errors import UsageError
@@ -33,6 +33,7 @@ class ComposeTarget(Target):
 
     It is read as soon as this is made; it says `name`, `ports`, `dependencies` and `nodes`. `asked`
     are the `probes`.
+    `once` are in the end all services that are run to their end, which the file tells of most.
     `image_ports` are the ports that images expose, of services for which neither the file nor
     `expose` names any: an engine knows them (`unknown_ports`, `completed`).
     """
@@ -45,6 +46,7 @@ class ComposeTarget(Target):
     images: Mapping[str, Image] = field(default_factory=dict)
     only: Sequence[str] = ()
     profiles: Sequence[str] = ()
+    once: Sequence[str] = ()
     expose: Mapping[str, Sequence[int]] = field(default_factory=dict)
     ignore: Sequence[str] = ()
     asked: Mapping[str, bytes] = field(default_factory=dict)
@@ -61,7 +63,7 @@ class ComposeTarget(Target):
     """Service → the names of its nodes."""
 
     def __post_init__(self) -> None:
-        for option in ("members", "only", "profiles", "ignore"):
+        for option in ("members", "only", "profiles", "once", "ignore"):
             self._set(option, _names(option, getattr(self, option)))
         for option in ("expose", "image_ports"):
             found = {name: _ports(name, ports) for name, ports in getattr(self, option).items()}
@@ -76,24 +78,37 @@ class ComposeTarget(Target):
             ignore=self.ignore,
         )
         services = project.services
+        once = run_once(services, self.once)
+        lasting = [name for name in services if name not in once]
         known = {service.image for service in services.values()} | services.keys()
         for option, there in (
-            ("members", services.keys()),
+            ("once", services.keys()),
+            ("members", lasting),
             ("scale", services.keys()),
-            ("expose", services.keys()),
+            ("expose", lasting),
             ("images", known),
         ):
             if unknown := [name for name in getattr(self, option) if name not in there]:
                 raise UsageError(
-                    f"compose_target: {option} names {unknown[0]!r}, which is not in {self.file} "
-                    "or is left out.",
+                    f"compose_target: {option} names {unknown[0]!r}, which "
+                    + (
+                        f"is run once, and no node, in {self.file}."
+                        if unknown[0] in services
+                        else f"is not in {self.file} or is left out."
+                    ),
                     do=f"There are {', '.join(sorted(name for name in there if name))}.",
                 )
         self._set("project", project)
         self._set("services", services)
+        self._set("once", once)
         self._set("service_nodes", node_names(services))
         self._set("service_images", {n: image_of(s, self.images) for n, s in services.items()})
-        members = self.members or entry_services(services)
+        members = self.members or entry_services(services, once)
+        if not members:
+            raise UsageError(
+                f"{self.file} has no service that clients could talk to.",
+                do="Name those that they do: members=[…].",
+            )
         self._set("members", tuple(name for name in services if name in members))
         # What the base class calls the same for all instances is what this file says.
         self._set("name", project.name)
@@ -103,7 +118,7 @@ class ComposeTarget(Target):
             {
                 node: self._ports_of_service(service)
                 for service in self._in_order()
-                if service not in self.members
+                if service not in (*self.members, *once)
                 for node in self.service_nodes[service]
             },
         )
@@ -162,8 +177,15 @@ class ComposeTarget(Target):
     def groups(self) -> Mapping[str, Sequence[str]]:
         """The services whose name is not that of their one node → their nodes."""
         return {
-            name: nodes for name, nodes in self.service_nodes.items() if tuple(nodes) != (name,)
+            name: nodes
+            for name, nodes in self.service_nodes.items()
+            if tuple(nodes) != (name,) and name not in self.once
         }
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The nodes of the services that are run once."""
+        return tuple(node for name in self.once for node in self.service_nodes[name])
 
     def completed(self, exposed: Callable[[str], Collection[int]]) -> Self:
         found = {name: exposed(self.service_nodes[name][0]) for name in self.unknown_ports}
@@ -221,7 +243,8 @@ class ComposeTarget(Target):
         for service, nodes in self.service_nodes.items():
             if node in nodes:
                 return service
-        raise UsageError(f"{self.file} has no node {node!r}.", do=f"{', '.join(self.all_names)}.")
+        names = ", ".join((*self.all_names, *self.tasks))
+        raise UsageError(f"{self.file} has no node {node!r}.", do=f"There are {names}.")
 
     @property
     def unknown_ports(self) -> tuple[str, ...]:
@@ -229,7 +252,7 @@ class ComposeTarget(Target):
         return tuple(
             name
             for name in self.services
-            if not self._declared_ports(name) and name not in self.image_ports
+            if name not in (*self.once, *self.image_ports) and not self._declared_ports(name)
         )
 
     def with_image_ports(self, exposed: Mapping[str, Collection[int]]) -> Self:
@@ -243,7 +266,7 @@ class ComposeTarget(Target):
         """What of the file has no effect here: place → why."""
         unlinked = {
             f"services.{name}": "no port of it is known, so nothing can connect to it; "
-            f'expose={{"{name}": [port]}} names one'
+            f'expose={{"{name}": [port]}} names one, once=["{name}"] says that it ends by itself'
             for name, ports in self.image_ports.items()
             if not ports and name in self.services and not self._declared_ports(name)
         }
@@ -271,6 +294,8 @@ class ComposeTarget(Target):
         return [name for wave in waves(self.services) for name in wave]
 
     def _declared_ports(self, service: str) -> tuple[int, ...]:
+        if service in self.once:
+            return ()
         return (*self.services[service].ports, *self.expose.get(service, ()))
 
     def _ports_of_service(self, service: str) -> dict[str, int]:
@@ -287,6 +312,7 @@ def compose_target(
     images: Mapping[str, Image] | None = None,
     only: Sequence[str] = (),
     profiles: Sequence[str] = (),
+    once: Sequence[str] = (),
     expose: Mapping[str, Sequence[int]] | None = None,
     ignore: Sequence[str] = (),
     probes: Mapping[str, bytes] | None = None,
@@ -302,10 +328,12 @@ def compose_target(
 
     `scale` overrides how many nodes a service has. `images` puts images in the place of others, by
     the name of a service or of an image. `only` these services are started, whatever depends on
-    others; `profiles` are started as well. `expose` names ports that neither the file nor the image
-    does. `ignore` are places of the file (`services.web.privileged`) that may have no effect though
-    they would make a difference. `probes` are bytes that a healthy node always answers, by the name
-    of the port (`{"cache-6379": b"PING\\r\\n"}`): with them, faults are proved by asking.
+    others; `profiles` are started as well. Services that do their work and end are run before those
+    that depend on them: those whose end the file says others wait for, and those in `once`.
+    `expose` names ports that neither the file nor the image does. `ignore` are places of the file
+    (`services.web.privileged`) that may have no effect though they would make a difference.
+    `probes` are bytes that a healthy node always answers, by the name of the port
+    (`{"cache-6379": b"PING\\r\\n"}`): with them, faults are proved by asking.
 
     Times in seconds: how long nodes may take to get ready (by default a minute, or longer if a
     `start_period` asks for it), and to stop (the longest `stop_grace_period`, or ten seconds).
@@ -322,6 +350,7 @@ def compose_target(
         images=dict(images or {}),
         only=only,
         profiles=profiles,
+        once=once,
         expose=dict(expose or {}),
         ignore=ignore,
         asked=dict(probes or {}),

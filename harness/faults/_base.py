@@ -82,6 +82,11 @@ class Fault(ABC):
     lasting: Moment | None = None
     jitter: float = 0.1
 
+    @property
+    def needs(self) -> str | None:
+        """What it needs of the runtime, a word of `harness.runtime.needs`; None for nothing."""
+        return None
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls.kind:

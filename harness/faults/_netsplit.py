@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from harness.errors import FaultError, UsageError
 from harness.faults._base import Fault, Members, Proof, Who, resolve_who
+from harness.faults._containers import let_go
 from harness.faults._links import prove_no_strays, prove_state
+from harness.faults._packets import cut, prove_cut, prove_uncut
 from harness.faults._probing import SILENCE_S, ask, prove_free, sound_open
 from harness.network import netsplit as shapes
+from harness.runtime.needs import PACKETS
 
 if TYPE_CHECKING:
     from harness.nemesis import Site
@@ -43,7 +46,10 @@ class Netsplit(Fault):
     pairs: bytes from the first to the second are lost).
 
     `how="drop"` loses the bytes: connections stay open and nothing arrives, until they are closed
-    on healing. `how="reject"` resets connections and refuses new ones. Clients are never cut off,
+    on healing. `how="reject"` resets connections and refuses new ones. `how="packets"` (in
+    containers) drops all packets between the sides in their own networks, whether they go through
+    links or past them; connections live on when it is healed. It knows no directions. Nodes that
+    are killed and started again meanwhile come back cut off. Clients are never cut off,
     unless `links` names `client`.
 
     What is random in a shape is drawn beforehand and stands in the plan as `cuts`. A role in `who`
@@ -56,7 +62,7 @@ class Netsplit(Fault):
     who: Who = field(default="random", kw_only=True)
     groups: Sequence[Sequence[str]] | None = field(default=None, kw_only=True)
     links: Sequence[Cut] | None = field(default=None, kw_only=True)
-    how: Literal["drop", "reject"] = field(default="drop", kw_only=True)
+    how: Literal["drop", "reject", "packets"] = field(default="drop", kw_only=True)
     cuts: Sequence[Cut] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -66,8 +72,16 @@ class Netsplit(Fault):
                 f"faults.netsplit: there is no shape {self.shape!r}.",
                 do=f"Shapes: {', '.join(SHAPES)}.",
             )
-        if self.how not in ("drop", "reject"):
-            raise UsageError(f"faults.netsplit: how={self.how!r}.", do="Give drop or reject.")
+        if self.how not in ("drop", "reject", "packets"):
+            raise UsageError(
+                f"faults.netsplit: how={self.how!r}.", do="Give drop, reject or packets."
+            )
+        if self.how == "packets" and self.shape in ("one-way", "links"):
+            raise UsageError(
+                f'faults.netsplit: {self.shape} with how="packets" cannot be: packets are dropped '
+                "in both directions, or no connection would notice.",
+                do='Use how="drop", or a shape that goes both ways.',
+            )
         for name, value in (("groups", self.groups), ("links", self.links)):
             if (self.shape == name) != (value is not None):
                 raise UsageError(
@@ -75,6 +89,10 @@ class Netsplit(Fault):
                     "do not go together.",
                     do=f'Write netsplit("{name}", {name}=…) with the shape named {name}.',
                 )
+
+    @property
+    def needs(self) -> str | None:
+        return PACKETS if self.how == "packets" else None
 
     def resolve(self, rng: random.Random, members: Members, lasting_s: float) -> Self:
         # Partitions go through the whole cluster: a node loses its database as well as its peers.
@@ -106,9 +124,16 @@ class Netsplit(Fault):
             site.nodes = tuple(sorted({node for cut in cuts for node in cut} - {"client"}))
         site.note(cuts=[list(cut) for cut in cuts])
         pairs = frozenset((source, node) for source, node in cuts)
+        if self.how == "packets":
+            # Nodes on both sides are concerned: in the networks of all of them there are rules.
+            site.nodes = tuple(sorted({node for pair in pairs for node in pair}))
+            await cut(site, {(one, other) for one, other in pairs if one < other})
+            return
         await site.hold(shapes.effects(pairs, site.cluster.network.links(), self.how))
 
     async def prove(self, site: Site) -> Proof:
+        if self.how == "packets":
+            return await prove_cut(site)
         await prove_no_strays(site)
         await prove_state(site)
         answers = await ask(site, site.links, SILENCE_S)
@@ -120,9 +145,12 @@ class Netsplit(Fault):
         return {"by": by, "links": len(site.links), "probed": len(answers), "saw": kinds}
 
     async def heal(self, site: Site) -> None:
+        await let_go(site, lambda means: means.packets.release(site.id))
         await site.cluster.network.release(site.id)
 
     async def prove_healed(self, site: Site) -> Proof:
+        if self.how == "packets":
+            return await prove_uncut(site)
         await prove_state(site)
         answered = await prove_free(site, site.links, sound_open)
         return {"by": "probe" if answered else "toxiproxy", "answered": answered}
@@ -130,7 +158,7 @@ class Netsplit(Fault):
     def describe(self) -> str:
         who = self.who if isinstance(self.who, str) else ", ".join(self.who)
         concerned = f" {who}" if self.shape in ("isolate", "one-way") else ""
-        how = " (reject)" if self.how == "reject" else ""
+        how = "" if self.how == "drop" else f" ({self.how})"
         return f"netsplit {self.shape}{concerned}{how}"
 
 

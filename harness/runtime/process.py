@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from harness.errors import BrokenError, MissingPartError, UsageError
 from harness.parts import toxiproxy_binary
@@ -19,11 +19,17 @@ from harness.runtime import ledger, proc, reaper, starting
 from harness.runtime.block import Block, reserve
 from harness.runtime.child import CLOSE_GRACE_S, LOG_LINES, Child, describe, end_gently, within
 from harness.runtime.namespaces import Support, hosts_text, namespaces, wrap
+from harness.runtime.needs import PROCESSES_LACK
 from harness.runtime.proc import Process
 from harness.runtime.resources import Sample, Sampler
 from harness.runtime.sockets import any_wildcard, listeners, require_free, wildcard_listener
 from harness.runtime.spec import TOXIPROXY_NODE, Address, NodeExit, NodeSpec, State
 from harness.runtime.starting import POLL_S
+
+if TYPE_CHECKING:
+    from harness.runtime.docker.means import Means
+
+T = TypeVar("T")
 
 _SIGNAL_TIMEOUT_S = 5.0  # for processes to stop, go on or be gone once the kernel was told
 
@@ -142,7 +148,22 @@ class ProcessRuntime:
 
     def lacks(self, need: str) -> str | None:
         """Why a fault that needs `need` is not to be had, or None."""
-        return f"{need} of a node can be disturbed on the docker runtime only"
+        return PROCESSES_LACK
+
+    @property
+    def means(self) -> None:
+        """Nothing that containers would make possible."""
+        return None
+
+    async def inside(
+        self, name: str, argv: Sequence[str], *, user: str = "root"
+    ) -> tuple[int, str]:
+        """There is no container to run anything in. Raises `BrokenError`."""
+        raise BrokenError(f"{name} runs in no container.")
+
+    async def use(self, work: Callable[[Means], T]) -> T:
+        """There is nothing to use. Raises `MissingPartError`."""
+        raise MissingPartError("This fault is not to be had here.", why=f"{PROCESSES_LACK}.")
 
     async def start(self, spec: NodeSpec) -> None:
         """Start a node, or start it again with the data it has, and wait until it is ready.

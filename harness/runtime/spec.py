@@ -6,12 +6,13 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
 
 from harness.errors import UsageError
 
 if TYPE_CHECKING:  # the reaper imports this, with the standard library alone
     from harness.container import Container, Image
+    from harness.runtime.docker.means import Means
     from harness.runtime.resources import Sample
 
 RUNTIMES = ("process", "docker")
@@ -25,6 +26,8 @@ TOXIPROXY_NODE = "toxiproxy"
 
 CLIENT = "client"
 """The source of the links that load and clients use."""
+
+T = TypeVar("T")
 
 State: TypeAlias = Literal["running", "paused", "down"]
 
@@ -41,7 +44,8 @@ class NodeSpec:
     before the first start. `ready` is asked again and again: False, an `OSError` or an `EOFError`
     mean not yet; any other exception is a defect and ends the start. Raises `UsageError` for a
     description that cannot work. `container` is what it runs in, where nodes run in containers; the
-    command may then be empty, for the image's own, and `env` is added to the image's.
+    command may then be empty, for the image's own, and `env` is added to the image's. One that is
+    run `once` has started when it has ended with 0, within `ready_timeout_s`, and is never asked.
     """
 
     name: str
@@ -54,6 +58,7 @@ class NodeSpec:
     stop_timeout_s: float = 10.0
     needs_names: bool = True
     container: Container | None = None
+    once: bool = False
 
     def __post_init__(self) -> None:
         if not self.argv and self.container is None:
@@ -115,6 +120,22 @@ class Runtime(Protocol):
     def lacks(self, need: str) -> str | None:
         """Why a fault that needs `need` (a word of `harness.runtime.needs`) is not to be had here,
         or None."""
+        ...
+
+    @property
+    def means(self) -> Means | None:
+        """What faults can do to nodes because they are containers; None where they are not."""
+        ...
+
+    async def inside(
+        self, name: str, argv: Sequence[str], *, user: str = "root"
+    ) -> tuple[int, str]:
+        """Run a command in a node's container: its exit status, and what it said. Raises
+        `BrokenError` if the node is down, has no container, or cannot run it."""
+        ...
+
+    async def use(self, work: Callable[[Means], T]) -> T:
+        """Have `work` use the means, to its end. Raises `MissingPartError` if there are none."""
         ...
 
     async def start_toxiproxy(self, port: int) -> None:

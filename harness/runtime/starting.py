@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from harness.errors import BrokenError
-from harness.runtime.child import within
+from harness.runtime.child import LOG_LINES, describe, within
 from harness.runtime.spec import NodeSpec
 
 POLL_S = 0.01
@@ -23,18 +23,43 @@ class Starter(Protocol):
 
     async def wait_ready(self, spec: NodeSpec) -> None: ...
 
+    async def wait_exit(self, name: str) -> int | None: ...
+
+    def log_tail(self, name: str, lines: int = LOG_LINES) -> str: ...
+
     def end_now(self, name: str) -> None: ...
 
 
 async def start(runtime: Starter, spec: NodeSpec) -> None:
-    """Spawn a node and wait until it is ready. If either fails or is cancelled, nothing of the
-    node is left running."""
+    """Spawn a node and wait until it is ready, or, if it is run once, until it has ended well. If
+    either fails or is cancelled, nothing of the node is left running."""
     await runtime.spawn(spec)
     try:
-        await runtime.wait_ready(spec)
+        if spec.once:
+            await _until_ended(runtime, spec)
+        else:
+            await runtime.wait_ready(spec)
     except BaseException:
         runtime.end_now(spec.name)
         raise
+
+
+async def _until_ended(runtime: Starter, spec: NodeSpec) -> None:
+    """Wait for the end of what is run once. Raises `BrokenError` unless it ends with 0 in time."""
+    try:
+        async with asyncio.timeout(spec.ready_timeout_s):
+            status = await runtime.wait_exit(spec.name)
+    except TimeoutError:
+        raise BrokenError(
+            f"{spec.name} has not ended within {spec.ready_timeout_s:g} s.",
+            why=f"It is run once, and others wait for its end.\n{runtime.log_tail(spec.name)}",
+            do="Correct it, or give it longer with ready_timeout_s.",
+        ) from None
+    if status != 0:
+        raise BrokenError(
+            f"{spec.name}, which is run once before others start, failed: {describe(status)}.",
+            why=runtime.log_tail(spec.name),
+        )
 
 
 async def start_all(

@@ -2,6 +2,16 @@
 
 from harness.workload.client import Client, Refused, Unavailable
 from harness.workload.registers import registers
+from harness.workload.sets import sets
 from harness.workload.workload import Observed, Request, Workload
 
-__all__ = ["Client", "Observed", "Refused", "Request", "Unavailable", "Workload", "registers"]
+__all__ = [
+    "Client",
+    "Observed",
+    "Refused",
+    "Request",
+    "Unavailable",
+    "Workload",
+    "registers",
+    "sets",
+]

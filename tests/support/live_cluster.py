@@ -23,6 +23,7 @@ from harness.record.journal import Event, Journal, read_journal
 from harness.record.recorder import Recorder
 from harness.runtime import proc
 from harness.runtime.process import ProcessRuntime
+from harness.runtimes import create_runtime
 from harness.seeds import stream
 from harness.target import Target
 
@@ -145,25 +146,28 @@ async def abort(writer: asyncio.StreamWriter) -> None:
 
 
 @contextlib.asynccontextmanager
-async def started(folder: Path, target: Target) -> AsyncIterator[Live]:
+async def started(
+    folder: Path, target: Target, runtime: str = "process", needs: Sequence[str] = ()
+) -> AsyncIterator[Live]:
     """A cluster that serves. Everything is healed and ended afterwards, whatever happens."""
     start_ns = time.monotonic_ns()
     journal = Journal(folder / "journal.jsonl", start_ns)
     recorder = Recorder(folder / "history.jsonl", start_ns)
-    runtime = await ProcessRuntime.create(
-        target.all_names, logs=folder / "logs", run_id=folder.name
+    where = await create_runtime(
+        runtime, target, logs=folder / "logs", run_id=folder.name, needs=needs
     )
     try:
-        cluster = await Cluster.start(target, runtime)
+        cluster = await Cluster.start(target, where)
         try:
             yield Live(cluster, Nemesis(cluster, journal, recorder), folder / "journal.jsonl")
         finally:
             await cluster.close()
     finally:
-        await runtime.close()
+        await where.close()
         journal.close()
         recorder.close()
-    assert runtime.all_processes() == {}
+    if isinstance(where, ProcessRuntime):
+        assert where.all_processes() == {}
 
 
 def on_cluster(
@@ -171,13 +175,14 @@ def on_cluster(
     work: Callable[[Live], Awaitable[None]],
     nodes: int = 3,
     target: Target | None = None,
+    runtime: str = "process",
 ) -> None:
     """Carry out `work` on a started cluster (of registers, if no other target is given); it must
     end within a minute."""
     chosen = target or Registers(nodes=nodes)
 
     async def whole() -> None:
-        async with asyncio.timeout(60), started(folder, chosen) as live:
+        async with asyncio.timeout(60), started(folder, chosen, runtime) as live:
             await work(live)
 
     try:

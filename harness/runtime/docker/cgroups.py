@@ -26,25 +26,26 @@ class Group:
 
     def processes(self) -> list[int]:
         """The processes in it, ended ones that nobody has waited for included."""
-        text = (self._folder("memory") / "cgroup.procs").read_text()
+        text = (self.folder("memory") / "cgroup.procs").read_text()
         return [int(word) for word in text.split()]
 
     def cpu_s(self) -> float:
         """The processor time of all that ever was in it, in seconds."""
         if "cpuacct" in self._folders:
             return int((self._folders["cpuacct"] / "cpuacct.usage").read_text()) / 1e9
-        return _words(self._folder("cpu") / "cpu.stat")["usage_usec"] / 1e6
+        return _words(self.folder("cpu") / "cpu.stat")["usage_usec"] / 1e6
 
     def resident_bytes(self) -> int:
         """What its processes hold, without the file cache."""
-        found = _words(self._folder("memory") / "memory.stat")
+        found = _words(self.folder("memory") / "memory.stat")
         return found.get("total_rss", found.get("anon", 0))
 
     def threads(self) -> int:
         """How many tasks there are in it."""
-        return int((self._folder("pids") / "pids.current").read_text())
+        return int((self.folder("pids") / "pids.current").read_text())
 
-    def _folder(self, controller: str) -> Path:
+    def folder(self, controller: str) -> Path:
+        """Where a controller keeps its files of this group."""
         return self._folders.get(controller) or self._folders[""]
 
 

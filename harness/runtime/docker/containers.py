@@ -21,6 +21,11 @@ from harness.runtime.spec import TOXIPROXY_NODE, Address, NodeSpec
 if TYPE_CHECKING:
     from docker.errors import APIError
 
+    from harness.runtime.docker.means import Means
+
+PERIOD_US = 100_000
+"""Of the accounts of processor time, as the engine has it by default."""
+
 DOOR_PORTS = 20000
 """The first of the ports at which Toxiproxy's container takes what comes from outside."""
 
@@ -59,6 +64,8 @@ class Containers:
         self._logs = logs
         self._hear = hear
         self._loop = asyncio.get_running_loop()
+        self.means: Means | None = None
+        """What its nodes are prepared for, beside running."""
 
     def make_network(self) -> None:
         """A network of its own, in a subnet that the engine and this machine's routes leave free.
@@ -107,7 +114,7 @@ class Containers:
             self._image_ids[spec.name],
             self.subnet.address(spec.name),
             command=list(spec.argv) or None,
-            environment=dict(spec.env),
+            environment={**spec.env, **(self.means.environment if self.means else {})},
             entrypoint=None if container.entrypoint is None else list(container.entrypoint),
             user=container.user,
             working_dir=container.working_dir,
@@ -117,7 +124,9 @@ class Containers:
                 "extra_hosts": self._hosts(spec.name, container),
                 "mem_limit": limits.memory_bytes,
                 "memswap_limit": limits.memory_bytes,
-                "nano_cpus": None if limits.cpus is None else int(limits.cpus * 1e9),
+                # Not `nano_cpus`, beside which the engine allows no other limit while it runs.
+                "cpu_period": PERIOD_US,
+                "cpu_quota": None if limits.cpus is None else int(limits.cpus * PERIOD_US),
                 "pids_limit": limits.processes,
                 "ulimits": [
                     Ulimit(name=name, soft=soft, hard=hard)
@@ -131,17 +140,30 @@ class Containers:
         )
         if spec.files:
             self._api.put_archive(node.id, container.home, _archive(spec.files))
+        if self.means is not None:
+            self.means.made(spec.name)
         return node
 
     def _binds(self, name: str, container: Container) -> list[str]:
         """What is mounted where, with the volumes made: those of the node, those it shares."""
         own = [container.home, *container.volumes]
         volumes = {path: f"{self.name_of(name)}-{number}" for number, path in enumerate(own)}
+        options = self.means.volume_options if self.means else None
+        for volume in volumes.values():
+            labels = labels_of(self._cluster, self._run_id, name)
+            self._api.create_volume(volume, driver_opts=dict(options or {}), labels=labels)
+        if self.means is not None:
+            self.means.volumes_made(name, list(volumes.values()))
         volumes |= {path: f"{self.name_of()}-{shared}" for path, shared in container.shared.items()}
-        for volume in set(volumes.values()):
-            self._api.create_volume(volume, labels=labels_of(self._cluster, self._run_id, name))
+        for volume in set(container.shared.values()):
+            self._api.create_volume(
+                f"{self.name_of()}-{volume}", labels=labels_of(self._cluster, self._run_id, name)
+            )
         return [
-            *(f"{volume}:{path}" for path, volume in volumes.items()),
+            *(
+                f"{volume}:{path}" + (":ro" if path in container.read_only else "")
+                for path, volume in volumes.items()
+            ),
             *(f"{here}:{path}:ro" for path, here in container.mounts.items()),
         ]
 
@@ -218,6 +240,7 @@ class Containers:
 
         begin = node.log.stat().st_size if node.log.exists() else 0
         life = Life(log_begin=begin)
+        node.starts += 1
         output = _Output(
             self._api.attach(node.id, stdout=True, stderr=True, stream=True, demux=True)
         )
@@ -247,6 +270,23 @@ class Containers:
     def stop_signal(self, name: str) -> str:
         own = self._containers[name].stop_signal
         return own or str(self.image_config(name).get("StopSignal") or "SIGTERM")
+
+    def refuse(self, down: Sequence[str], up: Sequence[str]) -> None:
+        """Have links to nodes that are `down` end at once, as they do where nodes are processes.
+
+        The address of a container that has ended is nobody's: who connects waits three seconds for
+        it to be found. Toxiproxy's own routes say at once that it cannot be reached.
+        """
+        toxiproxy = self.nodes.get(TOXIPROXY_NODE)
+        if toxiproxy is None or toxiproxy.life.exited.is_set():
+            return
+        routes = [("replace", name) for name in down] + [("del", name) for name in up]
+        lines = [
+            f"ip route {verb} unreachable {self.subnet.address(name)} 2>/dev/null"
+            for verb, name in routes
+        ]
+        with contextlib.suppress(BrokenError):  # it has just ended, and all its routes with it
+            self.run(toxiproxy.id, ["sh", "-c", "; ".join(lines)], "root")
 
     def send(self, node: Node, word: str) -> None:
         """Send a signal; a container that has ended is none to complain about."""

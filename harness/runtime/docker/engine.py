@@ -195,9 +195,21 @@ def _connect(place: Place) -> Engine:
 
 
 def _client(place: Place, version: str, timeout_s: float) -> APIClient:
+    import requests
     from docker import APIClient
+    from docker.errors import APIError
 
-    return APIClient(
+    class Client(APIClient):
+        """The package tells an engine that says no (`APIError`) from one that says nothing, of
+        which it leaves the errors to others. Whoever uses ours handles one kind."""
+
+        def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+            try:
+                return super().send(request, **options)
+            except requests.RequestException as error:
+                raise APIError(f"The engine does not answer: {error}") from None
+
+    return Client(
         base_url=place.host,
         tls=place.tls,
         version=version,

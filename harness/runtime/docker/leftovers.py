@@ -144,14 +144,19 @@ def forget(cluster: str) -> list[str]:
     from harness.runtime.docker.engine import connect
 
     try:
-        return _asked(lambda: remove(connect().api, cluster))
+        return remove(connect().api, cluster)
     except HarnessError as error:
         return [str(error)]
 
 
 def remove(api: APIClient, cluster: str, *, settle: bool = False) -> list[str]:
     """Remove all that `cluster` has on the engine: containers first, all at once, then volumes and
-    networks. What would not go, in words. `settle` looks again until nothing turns up any more."""
+    networks. What would not go, in words. `settle` looks again until nothing turns up any more.
+    Raises `BrokenError` if the engine fails."""
+    return _asked(lambda: _remove(api, cluster, settle))
+
+
+def _remove(api: APIClient, cluster: str, settle: bool) -> list[str]:
     deadline = time.monotonic() + _REMOVE_TIMEOUT_S
     quiet_since: float | None = None
     left: list[str] = []
@@ -192,9 +197,7 @@ def _at_once(work: Callable[[Any], object], things: list[Any]) -> list[str]:
         except NotFound:
             return None
         except APIError as error:
-            # Somebody else (the reaper, a cleanup) removes it already.
-            if error.status_code == 409 and "in progress" in str(error):
-                return None
+            # Also if somebody else (the reaper, a cleanup) removes it already: it is not gone yet.
             return str(error.explanation or error)
         return None
 
@@ -225,7 +228,7 @@ def main() -> int:
         for name in _VARIABLES:
             os.environ.pop(name, None)
         os.environ.update(told["variables"])
-        left = _asked(lambda: remove(connect_to(told["host"]).api, sys.argv[2], settle=True))
+        left = remove(connect_to(told["host"]).api, sys.argv[2], settle=True)
     except FileNotFoundError:
         pass  # somebody else has undone it
     except (HarnessError, ValueError, KeyError) as error:

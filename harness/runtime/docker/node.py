@@ -20,7 +20,8 @@ _LINE_BYTES = 64 * 1024  # of a line that does not end, as much as is waited for
 @dataclass
 class Life:
     """One time that a container ran. `up` says that the node became ready, `asked` that its end is
-    the harness's own wish, `pid` is the container's first process as the engine sees it."""
+    the harness's own wish, `pid` is the container's first process as the engine sees it. `refused`
+    is done when connections to the ended node are refused."""
 
     exited: asyncio.Event = field(default_factory=asyncio.Event)
     status: int | None = None
@@ -31,6 +32,7 @@ class Life:
     paused: bool = False
     reader: threading.Thread | None = None
     group: Group | None = None
+    refused: asyncio.Future[None] | None = None
 
 
 @dataclass
@@ -42,6 +44,7 @@ class Node:
     log: Path
     life: Life
     stop_timeout_s: float = CLOSE_GRACE_S
+    starts: int = 0
 
     def log_tail(self, lines: int) -> str:
         """The last lines since the last start, or a sentence if there are none."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from harness.container import Container, Image
 from harness.errors import BrokenError, MissingPartError, UsageError
@@ -20,6 +20,7 @@ from harness.runtime.docker import images, leftovers
 from harness.runtime.docker.cgroups import CgroupSampler, Group
 from harness.runtime.docker.containers import DOOR_PORTS, Containers
 from harness.runtime.docker.engine import Engine, connect
+from harness.runtime.docker.means import Means
 from harness.runtime.docker.node import Life, Node
 from harness.runtime.docker.subnet import MAX_NODES
 from harness.runtime.ledger import ENGINE
@@ -41,6 +42,7 @@ HEALTH_TIMEOUT_S = 30.0
 """How long a health check may take that does not say itself: what the engine allows it."""
 
 _LISTEN_TIMEOUT_S = 0.5
+_FORK_POLL_S = 0.002
 
 T = TypeVar("T")
 
@@ -61,6 +63,8 @@ class DockerRuntime:
         logs: Path,
         run_id: str,
         on_exit: Callable[[NodeExit], None] | None,
+        needs: Collection[str] = (),
+        tell: Callable[[str], object] = lambda _: None,
     ) -> None:
         self.engine = engine
         self.on_exit = on_exit
@@ -68,9 +72,16 @@ class DockerRuntime:
         self._containers = containers
         self._image_ids = image_ids
         self._own = Containers(engine, host.id, run_id, containers, image_ids, logs, self._ended)
+        self.means = Means(engine, host.id, run_id, self._own, containers, needs, tell)
+        """What faults can do to the nodes because they are containers."""
+        self._own.means = self.means
         self._closed = False
+        self._making: set[asyncio.Future[Any]] = set()
         # Threads of our own: the loop's may all be taken by clients that block on a cut link.
         self._threads = ThreadPoolExecutor(16, thread_name_prefix="harness-docker")
+        # One at a time: a node's end and its next start must not overtake each other.
+        self._routes = ThreadPoolExecutor(1, thread_name_prefix="harness-docker-routes")
+        self._loop = asyncio.get_running_loop()
 
     @classmethod
     async def create(
@@ -81,11 +92,13 @@ class DockerRuntime:
         run_id: str,
         on_exit: Callable[[NodeExit], None] | None = None,
         tell: Callable[[str], object] = lambda _: None,
+        needs: Collection[str] = (),
     ) -> Self:
         """Find the engine, make the images that are missing or stale (`tell` hears of it), and
         make the cluster's network; nothing runs yet.
 
-        `containers` says what each node runs in. Raises `MissingPartError` without an engine or an
+        `containers` says what each node runs in, `needs` what faults it is to be prepared for
+        (`harness.runtime.needs`). Raises `MissingPartError` without an engine or an
         image, `UsageError` for impossible names, `BrokenError` if the engine fails.
         """
         check_names(list(containers), MAX_NODES)
@@ -93,10 +106,12 @@ class DockerRuntime:
         host = await ProcessRuntime.create(
             list(containers), logs=logs, run_id=run_id, on_exit=on_exit
         )
-        runtime = cls(engine, host, containers, image_ids, logs, run_id, on_exit)
+        runtime = cls(
+            engine, host, containers, image_ids, logs, run_id, on_exit, needs=needs, tell=tell
+        )
         try:
             await runtime._in_thread(lambda: leftovers.announce(host.where, engine.host))
-            await runtime._in_thread(runtime._own.make_network)
+            await runtime._make(runtime._own.make_network)
         except BaseException:
             await runtime.close()
             raise
@@ -147,8 +162,9 @@ class DockerRuntime:
         return {"docker": self.engine.facts.version, **images}
 
     def lacks(self, need: str) -> str | None:
-        """Why a fault that needs `need` is not to be had, or None."""
-        return None
+        """Why a fault that needs `need` is not to be had, or None. The first time it may take a
+        second to find out."""
+        return self.means.lacks(need)
 
     # Starting
 
@@ -161,9 +177,7 @@ class DockerRuntime:
         If one fails, all of them are ended, and its error (the first one) is raised."""
         if in_turn:
             # What can be done beforehand is: only the starts themselves wait for one another.
-            await asyncio.gather(
-                *(self._in_thread(partial(self._own.make, spec)) for spec in specs)
-            )
+            await asyncio.gather(*(self._make(partial(self._own.make, spec)) for spec in specs))
         await starting.start_all(self, specs, self._listens if in_turn else None)
 
     async def spawn(self, spec: NodeSpec) -> None:
@@ -178,11 +192,15 @@ class DockerRuntime:
 
         def begin() -> None:
             node = self._own.make(spec)
+            if node.starts:
+                self._routes.submit(self._own.refuse, (), (spec.name,)).result()
             node.stop_timeout_s = self._containers[spec.name].stop_timeout_s or spec.stop_timeout_s
             self._own.start(node)
+            self.means.started(node)
+            self._until_forked(node)
 
         try:
-            await self._finish(self._in_thread(begin))
+            await self._make(begin)
         except asyncio.CancelledError:
             self.end_now(spec.name)
             raise
@@ -218,6 +236,8 @@ class DockerRuntime:
             )
 
         await starting.until_ready(replace(spec, ready=ready), life.exited, ended, late)
+        pid = next(iter(self.processes(spec.name)), None) if self.engine.local else None
+        await self._in_thread(lambda: self.means.ready(spec.name, pid))
         life.up = True
 
     async def start_toxiproxy(self, port: int) -> None:
@@ -231,8 +251,13 @@ class DockerRuntime:
             made = self._own.make_toxiproxy()
             self._own.start(made)
             made.life.up = True
+            self.means.started(made)
 
-        await self._finish(self._in_thread(begin))
+            down = [name for name in self.nodes if self.state(name) == "down"]
+            if made.starts > 1 and down:
+                self._routes.submit(self._own.refuse, down, ()).result()
+
+        await self._make(begin)
         if not self.engine.local:
             await self._require_reachable((self.api_address, port))
 
@@ -439,6 +464,10 @@ class DockerRuntime:
         node = self._require_up(name, "entered")
         return await self._in_thread(lambda: self._own.run(node.id, argv, user))
 
+    async def use(self, work: Callable[[Means], T]) -> T:
+        """Have `work` use the means, in a thread, to its end. Raises as they do."""
+        return await self._finish(self._in_thread(lambda: work(self.means)))
+
     async def close(self, keep: bool = False) -> None:
         """End everything and remove all traces. Nodes have half a second to obey SIGTERM, paused
         ones none. `keep` leaves everything running for a person to look at, until
@@ -451,9 +480,12 @@ class DockerRuntime:
             node.life.asked = True
         try:
             if not keep:
+                if self._making:
+                    await asyncio.wait(self._making)
                 await self._finish(self._remove())
         finally:
             self._threads.shutdown(wait=False)
+            self._routes.shutdown(wait=False)
             await self._host.close(keep=keep)
 
     # How it is done
@@ -470,8 +502,21 @@ class DockerRuntime:
     def _ended(self, node: Node, life: Life, status: int | None) -> None:
         life.status = status
         life.exited.set()
+        if node.name in self._containers and not self._closed:
+            life.refused = self._loop.run_in_executor(
+                self._routes, self._own.refuse, (node.name,), ()
+            )
         if life.up and not life.asked and self.on_exit is not None:
             self.on_exit(NodeExit(node.name, status))
+
+    def _until_forked(self, node: Node) -> None:
+        """Wait until the engine's init has begun the node's own process: until then a node that
+        was started has none."""
+        deadline = time.monotonic() + CALL_TIMEOUT_S
+        while not self.processes(node.name) and time.monotonic() < deadline:
+            if node.life.exited.is_set():
+                return
+            time.sleep(_FORK_POLL_S)
 
     async def _kill(self, node: Node) -> None:
         node.life.asked = True
@@ -479,6 +524,8 @@ class DockerRuntime:
             return
         await self._in_thread(lambda: self._own.send(node, "SIGKILL"))
         await within(node.life.exited, CALL_TIMEOUT_S)
+        if node.life.refused is not None:
+            await node.life.refused
         if not node.life.exited.is_set():
             raise BrokenError(
                 f"The container of {node.name} would not end within {CALL_TIMEOUT_S:g} s of "
@@ -528,6 +575,8 @@ class DockerRuntime:
             )
 
     async def _listens(self, spec: NodeSpec) -> bool:
+        if self.state(spec.name) == "down":
+            return False  # nobody has the address yet: to find that out takes the kernel seconds
         return all(
             await asyncio.gather(
                 *(_accepts(self.address(spec.name), port) for port in spec.ports.values())
@@ -580,6 +629,14 @@ class DockerRuntime:
                     f"route to {self._own.subnet.cidr}.",
                 )
             await asyncio.sleep(starting.POLL_S)
+
+    async def _make(self, work: Callable[[], T]) -> T:
+        """Do `work` in a thread, to its end even if cancelled. What it makes on the engine must be
+        there before all is removed, or it would stay."""
+        making = asyncio.ensure_future(self._in_thread(work))
+        self._making.add(making)
+        making.add_done_callback(self._making.discard)
+        return await self._finish(making)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

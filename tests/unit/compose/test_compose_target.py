@@ -214,6 +214,37 @@ def test_it_has_no_mutants() -> None:
         dataclasses.replace(compose_target(SHOP), mutant="x")
 
 
+def test_services_that_are_run_to_their_end_are_no_nodes(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yml"
+    file.write_text("""
+services:
+  web:
+    image: shop
+    ports: ["80:8000"]
+    depends_on:
+      migrate: {condition: service_completed_successfully}
+  migrate: {image: shop, expose: [8000], depends_on: [db], scale: 2}
+  db: {image: postgres:15, expose: [5432]}
+  buckets: {image: mc, depends_on: [web], ports: ["90:90"]}
+""")
+    shop = compose_target(file, once=["buckets"])
+    assert shop.once == ("migrate", "buckets")
+    assert shop.tasks == ("migrate-1", "migrate-2", "buckets")
+    assert (shop.node_names, shop.all_names) == (("web",), ("db", "web"))
+    assert shop.groups == {}
+    assert shop.start_groups == (("db",), ("migrate-1", "migrate-2"), ("web",), ("buckets",))
+    assert shop.all_ports == {"web-8000": 8000, "db-5432": 5432}
+    assert shop.ports_of("migrate-1") == {}
+    assert shop.unknown_ports == ()
+    assert shop.container("migrate-2").image == Image(stock="shop")
+    assert dataclasses.replace(shop) == shop
+    for options in ({"members": ["migrate"]}, {"expose": {"migrate": [1]}}):
+        with pytest.raises(UsageError, match="names 'migrate', which is run once"):
+            compose_target(file, **options)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="no service that clients could talk to"):
+        compose_target(file, once=["web", "db", "buckets"])
+
+
 def test_a_node_that_does_not_exist(shop: ComposeTarget) -> None:
     with pytest.raises(UsageError, match="no node 'node-1'"):
         shop.container("node-1")

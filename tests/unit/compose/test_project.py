@@ -363,14 +363,22 @@ services:
 """
 
 
-def test_a_service_that_is_expected_to_end_is_named(read: Read) -> None:
-    place = "services.web.depends_on.migrate.condition"
-    said = refusal(read, ONE_SHOT)
-    assert f"{place}: service_completed_successfully (migrate is expected to end" in said
-    assert f'ignore=["{place}", …]' in said
+def test_a_service_that_others_wait_for_to_end(read: Read) -> None:
+    project = read(ONE_SHOT)
+    assert dict(project.services["web"].depends_on) == {
+        "migrate": "service_completed_successfully",
+        "db": "service_healthy",
+    }
     # Left out, nobody waits for it.
     project = read(ONE_SHOT, only=["web", "db"])
     assert dict(project.services["web"].depends_on) == {"db": "service_healthy"}
+    assert project.ignored == {"services.web.depends_on.migrate": "migrate is left out"}
+
+
+def test_a_condition_that_there_is_not(read: Read) -> None:
+    said = refusal(read, ONE_SHOT.replace("service_healthy", "service_ready"))
+    assert "services.web.depends_on.db.condition is 'service_ready'" in said
+    assert "service_completed_successfully" in said
 
 
 def test_profiles(read: Read) -> None:

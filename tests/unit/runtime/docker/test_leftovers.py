@@ -162,6 +162,15 @@ def test_what_never_goes_is_said(fake: Fake, monkeypatch: pytest.MonkeyPatch) ->
     assert fake.left() == {"a-n"}
 
 
+def test_an_engine_that_goes_away_is_an_error_of_ours(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.add("a")
+    fake.refusals = {"a-c1": [requests.ConnectionError("reset by peer")]}
+    with pytest.raises(BrokenError, match="reset by peer"):
+        leftovers.remove(fake, "a")
+
+
 def test_what_turns_up_late_is_removed_as_well(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leftovers, "_SETTLE_S", 0.3)
     fake.add("a")

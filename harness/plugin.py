@@ -232,6 +232,8 @@ def _live(
                 reason = "Interrupted." if interrupted else str(error)
                 live.settle("aborted" if interrupted else "broken", reason)
                 _finish(request, live)
+                if isinstance(error, MissingPartError) and not live.recorder.ops:
+                    _forget(request, live)
                 raise
         request.node.stash[RUN] = live
         try:
@@ -317,6 +319,15 @@ def _begin(request: pytest.FixtureRequest) -> Run:
     for key, value in (("chaos_seed", plan.seed), ("chaos_run", str(folder.path))):
         item.user_properties.append((key, value))
     return live
+
+
+def _forget(request: pytest.FixtureRequest, live: Run) -> None:
+    """Of a run that could not begin nothing is kept: its test is skipped."""
+    import shutil
+
+    shutil.rmtree(live.folder.path, ignore_errors=True)
+    told = request.node.user_properties
+    told[:] = [one for one in told if not one[0].startswith("chaos_")]
 
 
 def _finish(request: pytest.FixtureRequest, live: Run) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from harness.compose.model import Service
 from harness.errors import UsageError
@@ -101,14 +101,28 @@ def run_once(services: Mapping[str, Service], named: Collection[str] = ()) -> tu
 
 
 def entry_services(services: Mapping[str, Service], once: Collection[str] = ()) -> tuple[str, ...]:
-    """Those that the world talks to: nobody that stays depends on them, and of those the ones that
-    publish ports, or else the ones that name any; none that is run `once`."""
+    """Those that the world talks to, none that is run `once`: nobody that stays depends on them,
+    and of those the ones that publish ports; or else, what publishes ports and is not there for
+    others that do; or else nobody depends on them, and of those the ones that name ports."""
     lasting = [service for service in services.values() if service.name not in once]
-    needed = {name for service in lasting for name in service.depends_on}
-    for name in reversed([name for wave in waves(services) for name in wave]):
-        if name in needed:  # what is run once for others needs others itself
-            needed |= services[name].depends_on.keys()
+    needed = _needed_by(services, lasting)
     roots = [service for service in lasting if service.name not in needed]
-    published = [service for service in roots if service.published]
-    listening = [service for service in roots if service.ports]
-    return tuple(service.name for service in published or listening or roots)
+    published = [service for service in lasting if service.published]
+    behind = _needed_by(services, published)
+    found = (
+        [service for service in roots if service.published]
+        or [service for service in published if service.name not in behind]
+        or [service for service in roots if service.ports]
+        or roots
+    )
+    return tuple(service.name for service in found)
+
+
+def _needed_by(services: Mapping[str, Service], some: Iterable[Service]) -> set[str]:
+    """All that `some` of the services depend on, and what those depend on, and so on."""
+    needed = {name for service in some for name in service.depends_on}
+    for wave in reversed(waves(services)):
+        for name in wave:
+            if name in needed:
+                needed |= services[name].depends_on.keys()
+    return needed

@@ -38,9 +38,7 @@ class ContainerFault(NodeFault):
         return await use(site, self.need, work, *args)
 
 
-async def use(
-    site: Site, need: str, work: Callable[[Means, Unpack[Ts]], T], *args: *Ts
-) -> T:
+async def use(site: Site, need: str, work: Callable[[Means, Unpack[Ts]], T], *args: *Ts) -> T:
     """The same for any fault that needs `need`."""
     runtime = site.cluster.runtime
     if runtime.means is not None and need in PREPARED - runtime.means.prepared:

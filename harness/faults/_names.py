@@ -15,7 +15,7 @@ from harness.runtime.spec import TOXIPROXY_NODE
 if TYPE_CHECKING:
     from harness.nemesis import Site
 
-ASK_S = 2.0
+ASK_S = 1.0
 """How long a proof waits for a name; the C library itself tries for 10 s."""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import shlex
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +28,9 @@ from harness.runtime.process import ProcessRuntime
 from harness.runtimes import create_runtime
 from harness.seeds import stream
 from harness.target import Target
+
+RUNTIME = os.environ.get("HARNESS_TEST_RUNTIME", "process")
+"""Where the clusters of tests run that do not say it: the faults' tests hold for every runtime."""
 
 ANSWER_S = 5.0
 SILENCE_S = 0.2
@@ -102,6 +107,29 @@ class Live:
         # One that ended since it was found (the `mount` before the server) is of no node any more.
         return "".join(sorted(now.state for now in found if now is not None and not now.gone))
 
+    async def write_home(self, node: str, name: str, text: str) -> None:
+        """Write a file into the home of a node, behind its back."""
+        path, runtime = self.cluster.node(node).home / name, self.cluster.runtime
+        if isinstance(runtime, ProcessRuntime):
+            path.write_text(text)
+            return
+        command = ["sh", "-c", f"printf %s {shlex.quote(text)} > {path}"]
+        assert await runtime.inside(node, command) == (0, "")  # type: ignore[attr-defined]
+
+    def stands_still(self, node: str) -> bool:
+        """Whether the kernel holds all processes of the node, and there are some. What a freezer
+        holds looks otherwise than what SIGSTOP does."""
+        if self.cluster.runtime.image(node) is not None:
+            return self.cluster.state(node) == "paused" and self.kernel_states(node) != ""
+        return set(self.kernel_states(node)) == {"T"}
+
+    async def is_gone(self, node: str) -> bool:
+        """Whether nobody answers for a node that is down: its port is closed, or, where it has a
+        container, its address is nobody's. Links to it end at once in both."""
+        direct = "refused" if self.cluster.runtime.image(node) is None else "silent"
+        source = next(name for name in self.cluster.names if name != node)
+        return await self.say("", node) == direct and await self.say(source, node) == "ended"
+
     async def assert_sound(self) -> None:
         """Nothing of any fault is left: no toxic, every node runs, every link answers."""
         assert self.nemesis.in_force == []
@@ -147,7 +175,7 @@ async def abort(writer: asyncio.StreamWriter) -> None:
 
 @contextlib.asynccontextmanager
 async def started(
-    folder: Path, target: Target, runtime: str = "process", needs: Sequence[str] = ()
+    folder: Path, target: Target, runtime: str = RUNTIME, needs: Sequence[str] = ()
 ) -> AsyncIterator[Live]:
     """A cluster that serves. Everything is healed and ended afterwards, whatever happens."""
     start_ns = time.monotonic_ns()
@@ -175,7 +203,7 @@ def on_cluster(
     work: Callable[[Live], Awaitable[None]],
     nodes: int = 3,
     target: Target | None = None,
-    runtime: str = "process",
+    runtime: str = RUNTIME,
 ) -> None:
     """Carry out `work` on a started cluster (of registers, if no other target is given); it must
     end within a minute."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import tarfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ DOOR_PORTS = 20000
 """The first of the ports at which Toxiproxy's container takes what comes from outside."""
 
 _SUBNET_TRIES = 40
+_ENGINE_BACK_S = 5.0  # for an engine that does not answer, before its containers count as ended
+_ENGINE_POLL_S = 0.2
 
 
 class Containers:
@@ -259,11 +262,21 @@ class Containers:
     def _await_end(self, node: Node, life: Life) -> None:
         """In the thread of the log: hear how the container ended, and tell the loop."""
         import requests
-        from docker.errors import DockerException
+        from docker.errors import DockerException, NotFound
 
         status: int | None = None
-        with contextlib.suppress(DockerException, requests.RequestException, OSError):
-            status = exit_status(int(self._api.wait(node.id)["StatusCode"]))
+        deadline = time.monotonic() + _ENGINE_BACK_S
+        while True:
+            try:
+                status = exit_status(int(self._api.wait(node.id)["StatusCode"]))
+                break
+            except NotFound:
+                break  # removed already: how it ended is not known
+            except (DockerException, requests.RequestException, OSError):
+                # The connection broke, which says nothing of the container.
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(_ENGINE_POLL_S)
         with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits
             self._loop.call_soon_threadsafe(self._hear, node, life, status)
 

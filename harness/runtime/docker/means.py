@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
@@ -81,6 +82,13 @@ class Means:
     def started(self, node: Node) -> None:
         """A node was started: what ended with its last life comes back."""
         self.packets.started(node.name)
+
+    def first_started(self, node: Node) -> None:
+        """A node, or Toxiproxy, was started for the first time: faults that are planned shall find
+        the helper that they need, which takes a third of a second to make."""
+        if self.prepared & {words.PACKETS, words.PACKET_LOSS, words.NAMES}:
+            with contextlib.suppress(BrokenError):  # they say so themselves
+                self._helpers.beside(node)
 
     def ready(self, node: str, pid: int | None) -> None:
         """A node answers. Raises `MissingPartError` if a fault that is to come cannot reach it."""

@@ -195,8 +195,11 @@ class DockerRuntime:
             if node.starts:
                 self._routes.submit(self._own.refuse, (), (spec.name,)).result()
             node.stop_timeout_s = self._containers[spec.name].stop_timeout_s or spec.stop_timeout_s
+            first = not node.life.pid
             self._own.start(node)
             self.means.started(node)
+            if first:
+                self.means.first_started(node)
             self._until_forked(node)
 
         try:
@@ -252,6 +255,7 @@ class DockerRuntime:
             self._own.start(made)
             made.life.up = True
             self.means.started(made)
+            self.means.first_started(made)
 
             down = [name for name in self.nodes if self.state(name) == "down"]
             if made.starts > 1 and down:

@@ -20,6 +20,7 @@ _REFUSED_S = 3.0
 _MEMORY = (("memory", "memory.limit_in_bytes"), ("", "memory.max"))
 _CPU = (("cpu", "cpu.cfs_quota_us"), ("", "cpu.max"))
 _CPU_STAT = (("cpu", "cpu.stat"), ("", "cpu.stat"))
+_CPU_USED = (("cpuacct", "cpuacct.usage"), ("", "cpu.stat"))
 _HELD = (("memory", "memory.usage_in_bytes"), ("", "memory.current"))
 
 
@@ -111,6 +112,15 @@ class Squeeze:
             return None
         words = dict(line.split() for line in said.splitlines())
         return int(words["nr_throttled"])
+
+    def cpu_used_s(self, node: str) -> float | None:
+        """The processor time that the node's processes have had, in seconds."""
+        said = self._read(node, _CPU_USED)
+        if said is None:
+            return None
+        if said.isdigit():
+            return int(said) / 1e9
+        return int(dict(line.split() for line in said.splitlines())["usage_usec"]) / 1e6
 
     def was_out_of_memory(self, node: str) -> bool:
         """Whether the kernel ended a process of the node's last life for want of memory."""

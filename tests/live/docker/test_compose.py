@@ -145,14 +145,14 @@ services:
   cache:
     image: redis:7
     user: "0"
-    command: ["sh", "-c", "(sleep 0.7; touch /shared/healthy) & exec redis-entrypoint redis-server"]
-    healthcheck: {{test: test -e /shared/healthy}}
+    healthcheck:
+      test: test -e /shared/asked && touch /shared/healthy || {{ touch /shared/asked; exit 1; }}
     volumes: ["shared:/shared"]
 volumes:
   shared:
 """
-"""The cache serves long before it is healthy; migrate fails unless it was waited for, and web
-unless migrate was. What each finds is on a volume that all have."""
+"""The cache is healthy when it is asked for the second time; migrate fails unless that was waited
+for, and web unless migrate was. What each finds is on a volume that all have."""
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ the nodes, that they compose and outlive a node's restart, and that no proof pas
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
@@ -208,20 +207,19 @@ def test_who_is_out_of_memory_is_killed_and_started_again_when_healed(world: Wor
     site = world.inject(faults.memory(limit="24MB", who="node-1"), "oom")
 
     async def hoard() -> None:
-        """Have the node keep more than it may."""
-        reader, writer = await asyncio.open_connection(world.runtime.address("node-1"), PORT)
+        """Begin requests that do not end until the node has more to keep than it may."""
+        address, begun = world.runtime.address("node-1"), []
         try:
-            while world.live.cluster.state("node-1") != "down":
-                key = f"hoard-{time.monotonic_ns()}"
-                request = {"f": "write", "key": key, "value": "x" * 50_000}
-                writer.write(json.dumps(request).encode() + b"\n")
+            while world.live.cluster.state("node-1") != "down" and len(begun) < 2000:
+                _, writer = await asyncio.open_connection(address, PORT)
+                begun.append(writer)
+                writer.write(b"x" * 60_000)
                 await writer.drain()
-                if not await reader.readline():
-                    break
         except OSError:
             pass
         finally:
-            writer.close()
+            for writer in begun:
+                writer.transport.abort()
 
     world.do(hoard())
     world.do(until(lambda: world.live.cluster.state("node-1") == "down"))

@@ -26,7 +26,7 @@ async def down(live: Live) -> bool:
 
 
 async def frozen(live: Live) -> bool:
-    return set(live.kernel_states("node-1")) == {"T"}
+    return live.stands_still("node-1")
 
 
 async def runs(live: Live) -> bool:
@@ -277,7 +277,10 @@ def test_the_links_of_a_paused_node_can_be_cut_while_it_reads_nothing(tmp_path: 
         # More than all buffers on the way hold: Toxiproxy waits for the node to read.
         writer.write(b"x" * (16 << 20))
         address = live.link("client", "node-1").upstream
-        await until(lambda: [s for s in sockets.connections() if s.remote == address and s.stalled])
+        near = live.cluster.runtime.toxiproxy_process()
+        await until(
+            lambda: [s for s in sockets.connections(near) if s.remote == address and s.stalled]
+        )
         cut_clients = faults.netsplit("groups", groups=[["node-1"], ["client", "node-2"]])
         split = await live.inject(cut_clients, "f2")
         await live.nemesis.heal(split)

@@ -18,7 +18,7 @@ def test_a_stopped_node_ends_by_sigterm_and_comes_back(tmp_path: Path) -> None:
         site = await live.inject(faults.stop(who="node-2"))
         proof = live.proof()
         assert proof == {"gone": {"node-2": before}, "ended": {"node-2": "killed by SIGTERM"}}
-        assert await live.say("", "node-2") == "refused"
+        assert await live.is_gone("node-2")
         await live.nemesis.heal(site)
         assert live.proof(step="healed")["pids"]["node-2"]
         await live.assert_sound()

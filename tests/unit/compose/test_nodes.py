@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.compose.model import Service
-from harness.compose.nodes import entry_services, host_names, node_names, waves
+from harness.compose.nodes import entry_services, host_names, node_names, run_once, waves
 from harness.errors import UsageError
 from harness.runtime.spec import check_names
 
@@ -119,3 +119,26 @@ def test_who_the_world_talks_to() -> None:
     assert entry_services(chain) == ("proxy",)
     assert entry_services(services(Service("web", ports=(80,)), Service("worker"))) == ("web",)
     assert entry_services(services(Service("one"), Service("two"))) == ("one", "two")
+
+
+def test_what_works_for_a_published_service_is_not_what_the_world_talks_to() -> None:
+    behind = services(
+        Service("seed", depends_on={"web": "service_started"}),
+        Service("web", depends_on={"migrate": "service_completed_successfully"}, published=True),
+        Service("migrate", depends_on={"db": "service_started"}),
+        Service("db", published=True),
+    )
+    for once in ((), ("migrate",), ("migrate", "seed")):
+        assert entry_services(behind, once) == ("web",)
+    assert entry_services(waiting(seed="web", web="db", db=""), ("seed",)) == ("web",)
+    assert entry_services(waiting(seed="web", web="db", db="")) == ("seed",)
+
+
+def test_what_is_run_once() -> None:
+    found = services(
+        Service("web", depends_on={"migrate": "service_completed_successfully"}),
+        Service("migrate"),
+        Service("seed"),
+    )
+    assert run_once(found) == ("migrate",)
+    assert run_once(found, ["seed"]) == ("migrate", "seed")

@@ -375,6 +375,14 @@ def test_a_service_that_others_wait_for_to_end(read: Read) -> None:
     assert project.ignored == {"services.web.depends_on.migrate": "migrate is left out"}
 
 
+def test_what_is_inherited_from_elsewhere_has_to_be_resolved(read: Read) -> None:
+    text = "services: {web: {extends: {file: common.yml, service: base}, ports: ['80']}}"
+    assert "services.web.extends (`docker compose config`" in refusal(read, text)
+    # Without it, too little is left.
+    said = refusal(read, text, ignore=["services.web.extends"])
+    assert "It must be a service with an `image` or a `build`" in said
+
+
 def test_a_condition_that_there_is_not(read: Read) -> None:
     said = refusal(read, ONE_SHOT.replace("service_healthy", "service_ready"))
     assert "services.web.depends_on.db.condition is 'service_ready'" in said

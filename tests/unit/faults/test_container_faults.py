@@ -1,4 +1,4 @@
-"""The faults that only containers make possible: what they take, refuse, and stand for in a plan."""
+"""The faults that only containers make possible: what they take, refuse, and are in a plan."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from harness import faults, minutes, seconds, share
+from fixtures.registers import Registers
+from harness import experiment, faults, minutes, seconds, share
+from harness.declare import experiment_of
 from harness.errors import UsageError
 from harness.faults import Fault, Members, from_json
 from harness.faults._containers import to_bytes
@@ -91,3 +93,12 @@ def test_what_cannot_be_meant_is_refused(make: Callable[[], Any], said: str) -> 
 )
 def test_sizes(text: int | str, number: int) -> None:
     assert to_bytes(text, "x") == number
+
+
+def test_an_experiment_says_what_its_steps_need() -> None:
+    declared = experiment(target=Registers(nodes=3), needs=["clock", "disk"])(lambda: None)
+    found = experiment_of(declared)
+    assert found is not None
+    assert found.needs == ("clock", "disk")
+    with pytest.raises(UsageError, match="nothing that a runtime could have"):
+        experiment(target=Registers(nodes=3), needs=["wings"])

@@ -1,4 +1,4 @@
-"""libfaketime without what is no clock: on a library made by hand, with names that share letters."""
+"""libfaketime without what is no clock: a library made by hand, with names that share letters."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ class Containers:
             working_dir=container.working_dir,
             hostname=container.hostname or spec.name,
             host_config={
-                "binds": self._binds(spec.name, container),
+                "mounts": self._mounts(spec.name, container),
                 "extra_hosts": self._hosts(spec.name, container),
                 "mem_limit": limits.memory_bytes,
                 "memswap_limit": limits.memory_bytes,
@@ -147,27 +147,30 @@ class Containers:
             self.means.made(spec.name)
         return node
 
-    def _binds(self, name: str, container: Container) -> list[str]:
+    def _mounts(self, name: str, container: Container) -> list[Any]:
         """What is mounted where, with the volumes made: those of the node, those it shares."""
+        from docker.types import Mount
+
+        labels = labels_of(self._cluster, self._run_id, name)
         own = [container.home, *container.volumes]
         volumes = {path: f"{self.name_of(name)}-{number}" for number, path in enumerate(own)}
         options = self.means.volume_options if self.means else None
         for volume in volumes.values():
-            labels = labels_of(self._cluster, self._run_id, name)
             self._api.create_volume(volume, driver_opts=dict(options or {}), labels=labels)
         if self.means is not None:
             self.means.volumes_made(name, list(volumes.values()))
-        volumes |= {path: f"{self.name_of()}-{shared}" for path, shared in container.shared.items()}
-        for volume in set(container.shared.values()):
-            self._api.create_volume(
-                f"{self.name_of()}-{volume}", labels=labels_of(self._cluster, self._run_id, name)
-            )
+        shared = {path: f"{self.name_of()}-{word}" for path, word in container.shared.items()}
+        for volume in set(shared.values()):
+            self._api.create_volume(volume, labels=labels)
         return [
             *(
-                f"{volume}:{path}" + (":ro" if path in container.read_only else "")
-                for path, volume in volumes.items()
+                volume_mount(volume, path, labels, read_only=path in container.read_only)
+                for path, volume in (volumes | shared).items()
             ),
-            *(f"{here}:{path}:ro" for path, here in container.mounts.items()),
+            *(
+                Mount(path, str(here), type="bind", read_only=True)
+                for path, here in container.mounts.items()
+            ),
         ]
 
     def _hosts(self, name: str, container: Container) -> list[str]:
@@ -349,6 +352,16 @@ class _Output:
             self._stream.close()
         finally:
             self._stream._response.close()
+
+
+def volume_mount(
+    volume: str, path: str, labels: Mapping[str, str], *, read_only: bool = False
+) -> Any:
+    """A volume at a path of a container that is to be made. Should somebody have removed the volume
+    meanwhile (the reaper), the engine makes it again: with our labels, so that it is found."""
+    from docker.types import Mount
+
+    return Mount(path, volume, type="volume", labels=dict(labels), read_only=read_only)
 
 
 def _archive(files: Mapping[str, str]) -> bytes:

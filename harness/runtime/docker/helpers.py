@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.errors import BrokenError
 from harness.runtime.docker import images
-from harness.runtime.docker.containers import Containers
+from harness.runtime.docker.containers import Containers, volume_mount
 from harness.runtime.docker.engine import Engine
 from harness.runtime.docker.labels import labels_of
 from harness.runtime.docker.node import Life, Node
@@ -85,8 +85,11 @@ class Helpers:
     def keeping(self, name: str, volumes: Sequence[str]) -> str:
         """A container that keeps volumes of a node mounted, at `/v/0` and so on, whatever becomes
         of the node. It may write where it wants there."""
-        binds = [f"{volume}:/v/{number}" for number, volume in enumerate(volumes)]
-        return self._start(name, network_mode="none", cap_add=["DAC_OVERRIDE"], binds=binds)
+        mounts = [
+            volume_mount(volume, f"/v/{number}", self._labels(name))
+            for number, volume in enumerate(volumes)
+        ]
+        return self._start(name, network_mode="none", cap_add=["DAC_OVERRIDE"], mounts=mounts)
 
     def run_alone(self, script: str) -> tuple[int, str]:
         """Run a shell script in a network that nobody else has: status and output."""

@@ -34,6 +34,8 @@ docker: images
 	@if .venv/bin/python -c 'from harness.runtime.docker.engine import connect; connect()' \
 		2>/dev/null; then \
 		.venv/bin/pytest tests/live/docker -n $(WORKERS) --dist worksteal && \
+		HARNESS_TEST_RUNTIME=docker .venv/bin/pytest tests/live/faults -n $(WORKERS) \
+			--dist worksteal && \
 		.venv/bin/pytest experiments -m quick --chaos-runtime docker; \
 	else echo "No Docker engine answers: nothing was run on containers."; fi
 

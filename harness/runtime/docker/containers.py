@@ -207,7 +207,10 @@ class Containers:
                 self._image_ids[TOXIPROXY_NODE],
                 self.subnet.toxiproxy,
                 hostname=TOXIPROXY_NODE,
-                environment={"LINKS": self.subnet.links},
+                environment={
+                    "LINKS": self.subnet.links,
+                    "NODES": " ".join(self.subnet.address(name) for name in self._containers),
+                },
                 ports=[(door, "tcp") for door in doors],
                 host_config={
                     "cap_drop": ["ALL"],
@@ -286,23 +289,6 @@ class Containers:
     def stop_signal(self, name: str) -> str:
         own = self._containers[name].stop_signal
         return own or str(self.image_config(name).get("StopSignal") or "SIGTERM")
-
-    def refuse(self, down: Sequence[str], up: Sequence[str]) -> None:
-        """Have links to nodes that are `down` end at once, as they do where nodes are processes.
-
-        The address of a container that has ended is nobody's: who connects waits three seconds for
-        it to be found. Toxiproxy's own routes say at once that it cannot be reached.
-        """
-        toxiproxy = self.nodes.get(TOXIPROXY_NODE)
-        if toxiproxy is None or toxiproxy.life.exited.is_set():
-            return
-        routes = [("replace", name) for name in down] + [("del", name) for name in up]
-        lines = [
-            f"ip route {verb} unreachable {self.subnet.address(name)} 2>/dev/null"
-            for verb, name in routes
-        ]
-        with contextlib.suppress(BrokenError):  # it has just ended, and all its routes with it
-            self.run(toxiproxy.id, ["sh", "-c", "; ".join(lines)], "root")
 
     def send(self, node: Node, word: str) -> None:
         """Send a signal; a container that has ended is none to complain about."""

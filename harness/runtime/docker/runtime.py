@@ -22,6 +22,7 @@ from harness.runtime.docker.containers import DOOR_PORTS, Containers
 from harness.runtime.docker.engine import Engine, connect
 from harness.runtime.docker.means import Means
 from harness.runtime.docker.node import Life, Node
+from harness.runtime.docker.routes import Routes
 from harness.runtime.docker.subnet import MAX_NODES
 from harness.runtime.ledger import ENGINE
 from harness.runtime.process import ProcessRuntime
@@ -79,9 +80,7 @@ class DockerRuntime:
         self._making: set[asyncio.Future[Any]] = set()
         # Threads of our own: the loop's may all be taken by clients that block on a cut link.
         self._threads = ThreadPoolExecutor(16, thread_name_prefix="harness-docker")
-        # One at a time: a node's end and its next start must not overtake each other.
-        self._routes = ThreadPoolExecutor(1, thread_name_prefix="harness-docker-routes")
-        self._loop = asyncio.get_running_loop()
+        self._routes = Routes(self._own)
 
     @classmethod
     async def create(
@@ -192,8 +191,7 @@ class DockerRuntime:
 
         def begin() -> None:
             node = self._own.make(spec)
-            if node.starts:
-                self._routes.submit(self._own.refuse, (), (spec.name,)).result()
+            found = self._routes.want(spec.name, True)
             node.stop_timeout_s = self._containers[spec.name].stop_timeout_s or spec.stop_timeout_s
             first = not node.life.pid
             self._own.start(node)
@@ -201,6 +199,7 @@ class DockerRuntime:
             if first:
                 self.means.first_started(node)
             self._until_forked(node)
+            found.result()
 
         try:
             await self._make(begin)
@@ -256,10 +255,7 @@ class DockerRuntime:
             made.life.up = True
             self.means.started(made)
             self.means.first_started(made)
-
-            down = [name for name in self.nodes if self.state(name) == "down"]
-            if made.starts > 1 and down:
-                self._routes.submit(self._own.refuse, down, ()).result()
+            self._routes.begin_anew().result()
 
         await self._make(begin)
         if not self.engine.local:
@@ -489,7 +485,7 @@ class DockerRuntime:
                 await self._finish(self._remove())
         finally:
             self._threads.shutdown(wait=False)
-            self._routes.shutdown(wait=False)
+            self._routes.close()
             await self._host.close(keep=keep)
 
     # How it is done
@@ -507,9 +503,7 @@ class DockerRuntime:
         life.status = status
         life.exited.set()
         if node.name in self._containers and not self._closed:
-            life.refused = self._loop.run_in_executor(
-                self._routes, self._own.refuse, (node.name,), ()
-            )
+            life.refused = asyncio.wrap_future(self._routes.want(node.name, False))
         if life.up and not life.asked and self.on_exit is not None:
             self.on_exit(NodeExit(node.name, status))
 

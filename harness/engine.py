@@ -12,10 +12,10 @@ import asyncio
 import contextlib
 import platform
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from harness.check.drawing import draw
 from harness.check.verdict import Check, Result, Verdict
@@ -39,6 +39,7 @@ from harness.runtime.spec import RUNTIMES
 from harness.runtimes import create_runtime
 from harness.steady import Kept, kept
 from harness.timeline import TargetEvent, Timeline
+from harness.uninterrupted import uninterrupted
 from harness.version import harness_version
 
 Outcome: TypeAlias = Literal["passed", "failed", "unknown", "unsteady", "aborted", "broken"]
@@ -437,20 +438,6 @@ async def perform(run: Run) -> None:
         raise cause from None
     finally:
         await uninterrupted(run.quiesce() if run.keep_failed else run.down())
-
-
-async def uninterrupted(work: Coroutine[Any, Any, None]) -> None:
-    """Finish `work` although this task is cancelled meanwhile; the cancellation follows."""
-    task = asyncio.ensure_future(work)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            cancelled = True
-    task.result()
-    if cancelled:
-        raise asyncio.CancelledError
 
 
 def versions(parts: Sequence[Part]) -> dict[str, str | None]:

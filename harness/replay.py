@@ -13,13 +13,13 @@ TIMING_TOLERANCE_S = 0.1
 
 
 def divergences(original: Path, replay: Path) -> list[str]:
-    """Lines that say where `replay` (a run folder) diverged from `original`: which nodes faults
-    hit, when they took effect, how many ops were done, and how it ended."""
+    """Lines that say where `replay` (a run folder) diverged from `original`: what its nodes ran in,
+    which of them faults hit, when they took effect, how many ops were done, and how it ended."""
     before, after = _told(RunFolder(original)), _told(RunFolder(replay))
     lines = [f"Replayed {original.name}; where it diverged:"]
     for id in sorted(set(before["faults"]) | set(after["faults"]), key=_number):
         lines += _fault(id, before["faults"].get(id), after["faults"].get(id))
-    for name in ("outcome", "ops"):
+    for name in ("runtime", "outcome", "ops"):
         if before[name] != after[name]:
             lines.append(f"  {name}: {before[name]}, now {after[name]}")
     if len(lines) == 1:
@@ -55,6 +55,7 @@ def _told(folder: RunFolder) -> dict[str, Any]:
             faults[event.data["id"]] |= {"nodes": event.data["nodes"], "at_s": at_s}
     return {
         "faults": {id: fault for id, fault in faults.items() if "at_s" in fault},
+        "runtime": identity.get("runtime"),
         "outcome": identity.get("outcome"),
         "ops": identity.get("ops"),
     }

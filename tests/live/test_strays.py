@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
-from fixtures.registers import PORT, Registers, RegistersClient
-from harness import Node, faults, registers, seconds
+from fixtures.registers import Registers, RegistersClient
+from harness import faults, registers, seconds
 from harness.declare import Experiment
 from harness.engine import Run, perform
 from harness.errors import FaultError
 from harness.plan import make_plan
 from harness.record.folder import RunFolder
+from tests.support.strays import PastTheLink
 
 pytestmark = pytest.mark.live
-
-
-class PastTheLink(Registers):
-    """node-3 keeps a connection to `where`, which is no link of its own."""
-
-    starts_in_turn: ClassVar[bool] = True
-    where: ClassVar[str]
-
-    def command(self, node: Node, peers: Sequence[Node]) -> Sequence[str]:
-        server = super().command(node, peers)
-        if node.name != "node-3":
-            return server
-        block = ".".join(node.address.split(".")[:2])
-        script = f'exec 3<>/dev/tcp/{block}.{self.where}/{PORT}; exec "$@"'
-        return ["bash", "-c", script, "bash", *server]
 
 
 class Direct(PastTheLink):

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.engine import uninterrupted
 from harness.portal import Portal, sigterm_interrupts
+from harness.uninterrupted import uninterrupted
 
 
 @pytest.fixture

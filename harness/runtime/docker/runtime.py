@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -35,6 +35,7 @@ from harness.runtime.spec import (
     State,
     check_names,
 )
+from harness.uninterrupted import uninterrupted
 
 CALL_TIMEOUT_S = 5.0
 """For a container to stop, go on or be gone once the engine was told."""
@@ -324,7 +325,7 @@ class DockerRuntime:
         if not self._is_container(name):
             await self._host.kill(name)
         elif node := self._node(name):
-            await self._finish(self._kill(node))
+            await uninterrupted(self._kill(node))
 
     async def kill_process(self, name: str, pid: int) -> bool:
         """End one process of a node at once, and no other. Returns when it is gone; False if the
@@ -360,7 +361,7 @@ class DockerRuntime:
             return "was never started"
         if node.life.exited.is_set():
             return f"was down: {describe(node.life.status)}"
-        return await self._finish(self._stop(node))
+        return await uninterrupted(self._stop(node))
 
     async def pause(self, name: str) -> None:
         """Freeze all processes of a node, at one moment.
@@ -369,14 +370,14 @@ class DockerRuntime:
         """
         node = self._require_up(name, "paused")
         if not node.life.paused:
-            await self._finish(self._in_thread(lambda: self._own.tell(node, "pause")))
+            await uninterrupted(self._in_thread(lambda: self._own.tell(node, "pause")))
             node.life.paused = True
 
     async def resume(self, name: str) -> None:
         """Let a paused node go on. Raises `BrokenError` if the node is down."""
         node = self._require_up(name, "resumed")
         if node.life.paused:
-            await self._finish(self._in_thread(lambda: self._own.tell(node, "unpause")))
+            await uninterrupted(self._in_thread(lambda: self._own.tell(node, "unpause")))
             node.life.paused = False
 
     # Looking
@@ -466,7 +467,7 @@ class DockerRuntime:
 
     async def use(self, work: Callable[[Means], T]) -> T:
         """Have `work` use the means, in a thread, to its end. Raises as they do."""
-        return await self._finish(self._in_thread(lambda: work(self.means)))
+        return await uninterrupted(self._in_thread(lambda: work(self.means)))
 
     async def close(self, keep: bool = False) -> None:
         """End everything and remove all traces. Nodes have half a second to obey SIGTERM, paused
@@ -482,7 +483,7 @@ class DockerRuntime:
             if not keep:
                 if self._making:
                     await asyncio.wait(self._making)
-                await self._finish(self._remove())
+                await uninterrupted(self._remove())
         finally:
             self._threads.shutdown(wait=False)
             self._routes.close()
@@ -634,27 +635,10 @@ class DockerRuntime:
         making = asyncio.ensure_future(self._in_thread(work))
         self._making.add(making)
         making.add_done_callback(self._making.discard)
-        return await self._finish(making)
+        return await uninterrupted(making)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-    async def _finish(self, work: Awaitable[T]) -> T:
-        """Await `work`; if cancelled, wait for its end first: a thread cannot be called back."""
-        task = asyncio.ensure_future(work)
-        cancelled = False
-        while not task.done():
-            try:
-                await asyncio.shield(task)
-            except asyncio.CancelledError:
-                cancelled = True
-            except Exception:
-                break
-        if cancelled:
-            with contextlib.suppress(Exception):
-                task.result()
-            raise asyncio.CancelledError
-        return task.result()
 
 
 def _prepare(

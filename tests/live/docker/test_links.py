@@ -7,15 +7,14 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
 from fixtures.registers import PORT, Registers
-from harness import Node, faults, milliseconds
+from harness import faults, milliseconds
 from harness.network import Drop, Latency
 from harness.runtime import proc
 from harness.runtime.docker.engine import Engine
@@ -32,6 +31,7 @@ from tests.support.live_cluster import (
     started,
     until,
 )
+from tests.support.strays import PastTheLink
 
 pytestmark = pytest.mark.live
 
@@ -219,21 +219,6 @@ def test_one_worker_of_a_node_is_killed(shared: Shared) -> None:
         assert await live.answers("client", "node-3")
 
     shared.run(work)
-
-
-class PastTheLink(Registers):
-    """node-3 keeps a connection to `where`, which is no link of its own."""
-
-    starts_in_turn: ClassVar[bool] = True
-    where: ClassVar[str]
-
-    def command(self, node: Node, peers: Sequence[Node]) -> Sequence[str]:
-        server = super().command(node, peers)
-        if node.name != "node-3":
-            return server
-        network = ".".join(node.address.split(".")[:2])
-        script = f'exec 3<>/dev/tcp/{network}.{self.where}/{PORT}; exec "$@"'
-        return ["bash", "-c", script, "bash", *server]
 
 
 class Direct(PastTheLink):

@@ -24,6 +24,7 @@ from harness.runtime.docker.engine import Engine
 from tests.support.containers import IMAGE, on_engine
 from tests.support.nodes import wait_until
 from tests.support.projects import SOUND, STALE, left_over, run_pytest, runs_of
+from tests.support.sessions import session
 
 pytest_plugins = "pytester"
 pytestmark = pytest.mark.live
@@ -69,26 +70,6 @@ def cleanup(pytester: pytest.Pytester, *arguments: str, tmpdir: Path | None = No
     return done.stdout
 
 
-@contextlib.contextmanager
-def session(pytester: pytest.Pytester) -> Iterator[subprocess.Popen[bytes]]:
-    """A pytest of its own, with containers, that is killed at the end if it still runs."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", *DOCKER],
-        cwd=pytester.path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        # A job in the background of a script has SIGINT ignored, and its children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=TIMEOUT_S)
-
-
 def in_force(pytester: pytest.Pytester) -> bool:
     """Whether a netsplit and a pause are proved."""
     journals = (pytester.path / "runs").glob("*/journal.jsonl")
@@ -107,7 +88,7 @@ def test_a_session_that_is_ended_amid_faults_leaves_nothing(
     engine: Engine, pytester: pytest.Pytester, number: signal.Signals
 ) -> None:
     pytester.makepyfile(test_it=LONG)
-    with session(pytester) as process:
+    with session(pytester, *DOCKER) as process:
         wait_until(lambda: in_force(pytester), TIMEOUT_S)
         # Toxiproxy and three nodes, one of which is paused; three volumes and a network.
         assert len(remains(engine, pytester)) == 8
@@ -130,7 +111,7 @@ def test_a_session_that_is_killed_while_it_starts_leaves_nothing(
     engine: Engine, pytester: pytest.Pytester, moment: str
 ) -> None:
     pytester.makepyfile(test_it=LONG)
-    with session(pytester) as process:
+    with session(pytester, *DOCKER) as process:
         at_least = 1 if moment == "network" else 4
         wait_until(lambda: len(remains(engine, pytester)) >= at_least, TIMEOUT_S)
         process.kill()

@@ -23,6 +23,7 @@ from tests.support.projects import (
     run_pytest,
     runs_of,
 )
+from tests.support.sessions import session
 
 pytest_plugins = "pytester"
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("project")]
@@ -380,16 +381,7 @@ def test_an_interrupted_run_leaves_nothing(
 ) -> None:
     pytester.makepyfile(test_it=LONG)
     (pytester.path / "load.js").write_text(LOAD)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", *workers],
-        cwd=pytester.path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        # A job in the background of a script has SIGINT ignored, and its children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
+    with session(pytester, *workers) as process:
 
         def in_force() -> bool:
             journals = (pytester.path / "runs").glob("*/journal.jsonl")
@@ -404,10 +396,6 @@ def test_an_interrupted_run_leaves_nothing(
         else:
             process.send_signal(number)
         output, _ = process.communicate(timeout=30)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate(timeout=10)
     wait_until(lambda: not left_over(pytester), timeout_s=15)
     (run,) = runs_of(pytester)
     history = (run["path"] / "history.jsonl").read_text()

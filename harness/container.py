@@ -54,7 +54,7 @@ class Image:
     stock: str | None = None
     packages: Sequence[str] = ()
     parts: Sequence[Part] = ()
-    copies: Mapping[Path, str] = field(default_factory=dict)
+    copies: Mapping[Path | str, str] = field(default_factory=dict)
     requirements: Sequence[str] = ()
     build: Build | None = None
 
@@ -65,9 +65,14 @@ class Image:
                     f"An image cannot have {here} at {there!r}.", do="Give an absolute path."
                 )
 
+    @property
+    def paths(self) -> dict[Path, str]:
+        """`copies`, with paths."""
+        return {Path(here): there for here, there in self.copies.items()}
+
     def inside(self, path: Path) -> str:
         """Where a file of this machine is in the image. Raises `UsageError` if it is not."""
-        for here, there in self.copies.items():
+        for here, there in self.paths.items():
             if path == here or path.is_relative_to(here):
                 return str(PurePosixPath(there) / path.relative_to(here).as_posix())
         raise UsageError(

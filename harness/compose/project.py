@@ -61,6 +61,13 @@ def read_project(
     _judge_volumes(declared["volumes"], read)
     _judge_networks(declared["networks"], notes)
     read = _scaled(read, scale, notes)
+    for name, service in read.items():
+        for other in service.depends_on:
+            if other not in raw["services"]:
+                raise UsageError(
+                    f"{file}: services.{name}.depends_on names {other!r}, which is no service.",
+                    do=f"There are {', '.join(sorted(raw['services']))}.",
+                )
     read = {name: _among(read, service, notes) for name, service in read.items()}
     notes.raise_if_refused()
     for name, service in read.items():

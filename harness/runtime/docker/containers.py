@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from harness.container import USER_ID, Container
-from harness.errors import BrokenError
+from harness.errors import BrokenError, UsageError
 from harness.runtime.docker.engine import Engine
 from harness.runtime.docker.labels import labels_of
 from harness.runtime.docker.node import Life, Node, exit_status, follow
@@ -108,6 +108,14 @@ class Containers:
         from docker.types import Ulimit
 
         container = self._containers[spec.name]
+        if not spec.argv and container.entrypoint is None:
+            config = self.image_config(spec.name)
+            if not config.get("Cmd") and not config.get("Entrypoint"):
+                raise UsageError(
+                    f"Nothing says what {spec.name} is to run: it has no command, and neither has "
+                    "its image.",
+                    do="Give the image a CMD in its Dockerfile, or the service a `command`.",
+                )
         limits = container.limits
         ulimits = dict(container.ulimits)
         if limits.open_files is not None:
@@ -247,6 +255,12 @@ class Containers:
         """Start the container, with its output on the way to the log and its end awaited."""
         from docker.errors import APIError
 
+        if node.starts and self._api.inspect_container(node.id)["State"]["Running"]:
+            raise BrokenError(
+                f"{node.name} is to be started, and runs already: somebody else started it.",
+                why="While it ran, it was not down as the fault demanded, which nobody recorded.",
+                do="Leave the containers of a running experiment alone.",
+            )
         begin = node.log.stat().st_size if node.log.exists() else 0
         life = Life(log_begin=begin)
         node.starts += 1

@@ -12,6 +12,7 @@ from harness.errors import MissingPartError, UsageError
 from harness.parts import TOXIPROXY, find, toxiproxy_binary
 from harness.runtime.docker.base import FOLDER, PYTHON, base_image, base_tag
 from harness.runtime.docker.build import Build, Entry, Tell, build, find_image, tree
+from harness.runtime.docker.dockerfile import require_ours, starting_images
 from harness.runtime.docker.engine import Engine
 from harness.runtime.docker.pull import pull
 from harness.runtime.docker.wheels import site, site_key
@@ -82,6 +83,18 @@ def ensure_built(
         raise UsageError(
             f"There is no {dockerfile} in {context}.", do="Correct the build's folder."
         )
+    text = (folder / dockerfile).read_text("utf-8")
+    for start in starting_images(text, args or {}):
+        problem = None if find_image(engine, start) else pull(engine, start, tell)
+        if problem is not None:
+            raise MissingPartError(
+                f"The image {start}, which {context / dockerfile} starts from, is not to be had "
+                "here.",
+                why=problem,
+                do=f"Load it (`docker load`, `docker pull {start}`), or put another image in the "
+                "place of the one that is built: of a compose file with "
+                "compose_target(…, images={service: Image(…)}).",
+            )
     wanted = Build(
         name=_plain(name),
         source=(str(folder), dockerfile, target or ""),
@@ -126,6 +139,8 @@ def _plan(engine: Engine, image: Image, base: str, tell: Tell) -> Build:
             f"There is no Dockerfile in {image.folder}.",
             do="Correct the folder of the image; it is relative to where pytest was called.",
         )
+    if image.folder is not None:
+        require_ours(folder, image)
 
     def packages(scratch: Path) -> Sequence[Entry]:
         return [*tree(site(image.requirements, machine, PYTHON, tell), "site"), _note("site")]
@@ -181,7 +196,7 @@ def _files(engine: Engine, image: Image) -> list[Entry]:
         )
     programs = {find(part).path: f"/usr/local/bin/{part.executable}" for part in image.parts}
     _add_parents(entries, note.name)
-    for here, there in (*image.copies.items(), *programs.items()):
+    for here, there in (*image.paths.items(), *programs.items()):
         for entry in tree(here, f"files{there}"):
             entries[entry.name] = entry
             _add_parents(entries, entry.name)

@@ -220,8 +220,14 @@ class DockerRuntime:
         life = node.life
         health = await self._in_thread(lambda: self._own.health(spec.name))
 
+        ill = ""
+
         async def ready() -> bool:
-            return await spec.ready() and (not health or await self._healthy(node, health))
+            nonlocal ill
+            if not await spec.ready():
+                return False
+            ill = await self._ill(node, health) if health else ""
+            return not ill
 
         def ended() -> BrokenError:
             return BrokenError(
@@ -231,6 +237,12 @@ class DockerRuntime:
             )
 
         def late(said: str) -> BrokenError:
+            if ill:
+                return BrokenError(
+                    f"{spec.name} was not healthy within {spec.ready_timeout_s:g} s.",
+                    why=f"Its health check, {' '.join(health)}, {ill}\n{node.log_tail(LOG_LINES)}",
+                    do=f"The whole log is {node.log}.",
+                )
             return BrokenError(
                 f"{spec.name} was not ready within {spec.ready_timeout_s:g} s.",
                 why=f"Last: {said}.\n{node.log_tail(LOG_LINES)}",
@@ -491,20 +503,25 @@ class DockerRuntime:
 
     # How it is done
 
-    async def _healthy(self, node: Node, command: Sequence[str]) -> bool:
+    async def _ill(self, node: Node, health: Sequence[str]) -> str:
+        """What the health check of a node says against it; nothing if it is well."""
         timeout_s = self._containers[node.name].health_timeout_s or HEALTH_TIMEOUT_S
         try:
             async with asyncio.timeout(timeout_s):
-                status, _ = await self.inside(node.name, command, user="")
-        except BrokenError:
-            return False  # it has ended, of which others hear
-        return status == 0
+                status, said = await self.inside(node.name, health, user="")
+        except TimeoutError:
+            return f"did not end within {timeout_s:g} s."
+        except BrokenError as error:
+            return f"cannot be run: {error.why or error}"
+        return f"ended with status {status}: {said}" if status else ""
 
     def _ended(self, node: Node, life: Life, status: int | None) -> None:
         life.status = status
         life.exited.set()
         if node.name in self._containers and not self._closed:
             life.refused = asyncio.wrap_future(self._routes.want(node.name, False))
+            # Whoever awaits it is told; where nobody does, the cluster is being ended.
+            life.refused.add_done_callback(lambda done: done.cancelled() or done.exception())
         if life.up and not life.asked and self.on_exit is not None:
             self.on_exit(NodeExit(node.name, status))
 

@@ -53,11 +53,37 @@ def site(requirements: Sequence[str], machine: str, python: str, tell: Tell) -> 
     return there
 
 
+_PIP = """
+import sys
+import pip._vendor.packaging.markers as markers
+asked = markers.default_environment
+def answer():
+    ours = {"python_version": sys.argv[1], "python_full_version": sys.argv[1] + ".0",
+            "sys_platform": "linux", "platform_system": "Linux", "os_name": "posix",
+            "platform_machine": sys.argv[2], "implementation_name": "cpython"}
+    return {**asked(), **ours}
+markers.default_environment = answer
+from pip._internal.cli.main import main
+sys.exit(main(sys.argv[3:]))
+"""
+"""pip chooses wheels for the Python that it is told, but asks its own which packages that Python
+needs ("async-timeout, before 3.11.3")."""
+
+
 def _install(requirements: Sequence[str], machine: str, python: str, made: Path) -> None:
     constraints = _constraints()
     machine = _MACHINES.get(machine, machine)
     argv = [
-        *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+        *(
+            sys.executable,
+            "-c",
+            _PIP,
+            python,
+            machine,
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ),
         *("--target", str(made), "--only-binary=:all:", "--no-compile", "--no-input"),
         *("--python-version", python, "--implementation", "cp"),
         *(word for name in _PLATFORMS for word in ("--platform", f"{name}_{machine}")),

@@ -513,3 +513,12 @@ def test_scale(read: Read) -> None:
     assert project.ignored == {"services.b": "it is scaled to nothing"}
     assert read(text, scale={"b": 1}).services["b"].replicas == 1
     assert "cannot be scaled to 0" in refusal(read, text, scale={"a": 0})
+
+
+def test_a_dependency_that_is_no_service_is_a_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yml"
+    file.write_text("services: {web: {image: a, depends_on: [dp]}, db: {image: b}}")
+    with pytest.raises(
+        UsageError, match=r"services.web.depends_on names 'dp', which is no service"
+    ):
+        read_project(file, {})

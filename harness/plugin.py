@@ -7,10 +7,11 @@ nothing of the engine until an experiment is set up.
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -54,6 +55,7 @@ class Session:
 
     settings: Settings
     portal: Portal | None = None
+    parent: int = field(default_factory=os.getppid)
 
 
 SESSION = pytest.StashKey[Session]()
@@ -225,6 +227,7 @@ def _live(
                     def meanwhile() -> None:
                         show()
                         listen()
+                        _require_controller(request.config)
 
                     portal.call(work(live), meanwhile)
             except BaseException as error:
@@ -241,6 +244,14 @@ def _live(
         finally:
             with _told_as_pytest_does(request):
                 _finish(request, live)
+
+
+def _require_controller(config: pytest.Config) -> None:
+    """Interrupt a worker of xdist whose controller was killed: nobody will hear of its tests, and
+    xdist itself ends it only when it next wants to tell of one."""
+    is_worker = getattr(config, "workerinput", None) is not None
+    if is_worker and os.getppid() != config.stash[SESSION].parent:
+        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -373,8 +373,14 @@ LONG = (
 
 @pytest.mark.parametrize(
     ("number", "workers"),
-    [(signal.SIGINT, ()), (signal.SIGTERM, ()), (signal.SIGKILL, ()), (signal.SIGINT, ("-n", "1"))],
-    ids=["ctrl-c", "sigterm", "sigkill", "ctrl-c-xdist"],
+    [
+        (signal.SIGINT, ()),
+        (signal.SIGTERM, ()),
+        (signal.SIGKILL, ()),
+        (signal.SIGINT, ("-n", "1")),
+        (signal.SIGKILL, ("-n", "1")),
+    ],
+    ids=["ctrl-c", "sigterm", "sigkill", "ctrl-c-xdist", "sigkill-xdist"],
 )
 def test_an_interrupted_run_leaves_nothing(
     pytester: pytest.Pytester, number: signal.Signals, workers: tuple[str, ...]

@@ -163,12 +163,17 @@ class Nemesis:
             raise
         return site
 
-    async def heal(self, site: Site) -> None:
-        """Heal one fault and prove that it is gone. Does nothing if it already was healed."""
+    async def heal(self, site: Site, *, in_order: bool = True) -> None:
+        """Heal one fault and prove that it is gone. Does nothing if it already was healed.
+
+        `in_order` says that it was to hold until now: first it is shown that it did. It is healed
+        in any case.
+        """
         async with site.lock:
             if self._sites.get(site.id) is not site:
                 return
             self._tell(site, "healing")
+            undone = await self._undone(site) if in_order else None
             try:
                 async with self._deadline(site, "was not healed"):
                     await self._end(site)
@@ -179,6 +184,18 @@ class Nemesis:
                 raise
             del self._sites[site.id]
             self._tell(site, "healed", proof=proof)
+            if undone is not None:
+                raise undone
+
+    async def _undone(self, site: Site) -> FaultError | None:
+        """What shows that somebody else undid the fault while it was to hold."""
+        try:
+            async with self._deadline(site, "was not looked at"):
+                await site.fault.prove_held(site)
+        except FaultError as error:
+            self._failed(site, error)
+            return error
+        return None
 
     async def heal_all(self) -> None:
         """Heal everything in force, the newest first. Tries all, then raises the first failure,
@@ -187,7 +204,7 @@ class Nemesis:
         for site in reversed(self.in_force):
             failed_before = site.failed
             try:
-                await self.heal(site)
+                await self.heal(site, in_order=False)
             except Exception as error:
                 if not failed_before:
                     failure = failure or error

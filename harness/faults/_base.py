@@ -122,6 +122,10 @@ class Fault(ABC):
     async def prove(self, site: Site) -> Proof:
         """Show that it is in force; raise `FaultError` if it is not."""
 
+    async def prove_held(self, site: Site) -> None:  # noqa: B027  most need not
+        """Show, just before it is healed, that nobody has undone it meanwhile; raise `FaultError`
+        if somebody has. For faults whose healing would not notice."""
+
     @abstractmethod
     async def heal(self, site: Site) -> None:
         """Undo it, also after a partial or failed injection. Others that hold the same node or

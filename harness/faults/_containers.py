@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeVar, TypeVarTuple, Unpack
 
-from harness.errors import UsageError
+from harness.errors import FaultError, UsageError
 from harness.faults._base import NodeFault
 from harness.runtime.needs import PREPARED
 
 if TYPE_CHECKING:
     from harness.nemesis import Site
     from harness.runtime.docker.means import Means
+
+HELD_TRIES, HELD_WAIT_S = 3, 0.3
+"""How often a fault that seems to be undone is looked at, and after what time."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -32,6 +36,9 @@ class ContainerFault(NodeFault):
     def needs(self) -> str | None:
         return self.need
 
+    async def prove_held(self, site: Site) -> None:
+        await prove_again(site)
+
     async def use(self, site: Site, work: Callable[[Means, Unpack[Ts]], T], *args: *Ts) -> T:
         """Have `work` use the runtime's means, with `args`. Raises `MissingPartError` if there
         are none, and `UsageError` if the cluster had to be prepared for it and was not."""
@@ -47,6 +54,26 @@ async def use(site: Site, need: str, work: Callable[[Means, Unpack[Ts]], T], *ar
             do=f'Declare it: @experiment(…, needs=["{need}"]), so that the nodes are started so.',
         )
     return await runtime.use(lambda means: work(means, *args))
+
+
+async def prove_again(site: Site) -> None:
+    """That the fault is still in force. A node that is just being started gets back what it had,
+    so that once proves nothing. Raises `FaultError`."""
+    for _ in range(HELD_TRIES - 1):
+        try:
+            await site.fault.prove(site)
+            return
+        except FaultError:
+            await asyncio.sleep(HELD_WAIT_S)
+    try:
+        await site.fault.prove(site)
+    except FaultError as error:
+        raise FaultError(
+            f"{site.id} ({site.fault.describe()}) was in force, and was not any more when it was "
+            "to be healed: somebody undid it.",
+            why=str(error),
+            do="Leave the containers of a running experiment alone.",
+        ) from None
 
 
 async def let_go(site: Site, work: Callable[[Means], object]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from harness.errors import FaultError, UsageError
 from harness.faults._base import Fault, Members, Proof, Who, resolve_who
-from harness.faults._containers import let_go
+from harness.faults._containers import let_go, prove_again
 from harness.faults._links import prove_no_strays, prove_state
 from harness.faults._packets import cut, prove_cut, prove_uncut
 from harness.faults._probing import SILENCE_S, ask, prove_free, sound_open
@@ -143,6 +143,10 @@ class Netsplit(Fault):
         kinds = sorted({said.kind for said in answers.values()})
         by = "probe" if answers else "toxiproxy"
         return {"by": by, "links": len(site.links), "probed": len(answers), "saw": kinds}
+
+    async def prove_held(self, site: Site) -> None:
+        if self.how == "packets":
+            await prove_again(site)
 
     async def heal(self, site: Site) -> None:
         await let_go(site, lambda means: means.packets.release(site.id))

@@ -56,6 +56,10 @@ class Scripted(Fault):
     async def prove(self, site: Site) -> Proof:
         return await self._do("prove", site)
 
+    async def prove_held(self, site: Site) -> None:
+        if "prove_held" in self.script:
+            await self._do("prove_held", site)
+
     async def heal(self, site: Site) -> None:
         await self._do("heal", site)
 
@@ -129,6 +133,30 @@ def test_the_undo_is_told_before_the_fault_is_injected(scene: Scene) -> None:
     injected = scene.told("injected")
     assert (injected["nodes"], injected["in_flight"], injected["connections"]) == (["node-2"], 0, 3)
     assert scene.told("healed")["proof"] == {"saw": "prove_healed"}
+
+
+def test_a_fault_that_somebody_else_undid_is_told_and_healed_nevertheless(scene: Scene) -> None:
+    async def work() -> None:
+        fault = Scripted(script={"prove_held": failing(FaultError("somebody undid it"))})
+        site = await scene.nemesis.inject("f1", fault)
+        with pytest.raises(FaultError, match="somebody undid it"):
+            await scene.nemesis.heal(site)
+        assert scene.nemesis.in_force == []
+        assert fault.did == ["inject", "prove", "prove_held", "heal", "prove_healed"]
+
+    asyncio.run(work())
+    assert scene.steps()[3:] == ["proved", "healing", "failed", "healed"]
+    assert scene.told("failed")["error"] == "somebody undid it"
+
+
+def test_what_ends_early_need_not_have_held(scene: Scene) -> None:
+    async def work() -> None:
+        fault = Scripted(script={"prove_held": failing(FaultError("somebody undid it"))})
+        await scene.nemesis.inject("f1", fault)
+        await scene.nemesis.heal_all()
+        assert fault.did == ["inject", "prove", "heal", "prove_healed"]
+
+    asyncio.run(work())
 
 
 @pytest.mark.parametrize("step", ["inject", "prove"])

@@ -12,6 +12,7 @@ import pytest
 from harness import faults, milliseconds, seconds
 from harness.errors import UsageError
 from harness.faults import Fault
+from harness.nemesis import Site
 from harness.network import sockets
 from harness.plan import PlannedFault
 from tests.support.live_cluster import ANSWER_S, HEALED, Live, abort, on_cluster, until
@@ -199,9 +200,9 @@ def test_everything_is_healed_the_newest_first_from_any_state(tmp_path: Path) ->
         healed: list[str] = []
         heal = live.nemesis.heal
 
-        async def note(site: object) -> None:
-            healed.append(site.id)  # type: ignore[attr-defined]
-            await heal(site)  # type: ignore[arg-type]
+        async def note(site: Site, *, in_order: bool = True) -> None:
+            healed.append(site.id)
+            await heal(site, in_order=in_order)
 
         live.nemesis.heal = note  # type: ignore[method-assign]
         await live.nemesis.heal_all()

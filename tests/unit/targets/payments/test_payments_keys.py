@@ -238,7 +238,8 @@ class Store(RuleBasedStateMachine):
         holder = self.holders.pop(pick.randrange(len(self.holders)))  # type: ignore[attr-defined]
         self.bench.keys.release(holder.key, holder.owner)
 
-    @rule(later_s=st.sampled_from([0.1, 0.5, 1.0, 4.0, 11.0]))
+    # Times that floats add up exactly: at the very end of a lifetime the order would change a sum.
+    @rule(later_s=st.sampled_from([0.125, 0.5, 1.0, 4.0, 11.0]))
     def time_passes(self, later_s: float) -> None:
         self.bench.now += later_s
 

@@ -267,7 +267,7 @@ class Containers:
         output = _Output(
             self._api.attach(node.id, stdout=True, stderr=True, stream=True, demux=True)
         )
-        life.reader = follow(node.log, output, lambda: self._await_end(node, life))
+        follow(node.log, output, lambda: self._await_end(node, life))
         try:
             self._api.start(node.id)
             life.pid = self._api.inspect_container(node.id)["State"]["Pid"]

@@ -30,7 +30,6 @@ class Life:
     up: bool = False
     asked: bool = False
     paused: bool = False
-    reader: threading.Thread | None = None
     group: Group | None = None
     refused: asyncio.Future[None] | None = None
 

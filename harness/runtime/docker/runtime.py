@@ -580,15 +580,14 @@ class DockerRuntime:
         for node in running:
             # The end of its log is on its way.
             await within(node.life.exited, CALL_TIMEOUT_S)
-        if not left:
-            # Nothing is there any more of which the ledger would have to tell.
-            (self._host.where / ENGINE).unlink(missing_ok=True)
         if left:
             raise BrokenError(
                 "The engine would not remove all of the cluster.",
                 why="\n".join(left),
                 do="Run `harness cleanup`.",
             )
+        # Nothing is there any more of which the ledger would have to tell.
+        (self._host.where / ENGINE).unlink(missing_ok=True)
 
     async def _listens(self, spec: NodeSpec) -> bool:
         if self.state(spec.name) == "down":

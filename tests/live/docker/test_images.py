@@ -15,7 +15,7 @@ import pytest
 from harness.container import Image
 from harness.errors import BrokenError, MissingPartError
 from harness.runtime.docker.build import CONTENT_LABEL, find_image
-from harness.runtime.docker.engine import Engine, connect
+from harness.runtime.docker.engine import Engine
 from harness.runtime.docker.images import ensure, tools_image, toxiproxy_image
 
 pytestmark = pytest.mark.live
@@ -29,17 +29,6 @@ from harness.runtime.docker.engine import connect
 from harness.runtime.docker.images import ensure
 print(ensure(connect(), Image(sys.argv[1]), lambda line: print(line, flush=True)))
 """
-
-
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    """The engine, with a base: whatever cannot be had is a reason to skip."""
-    try:
-        found = connect()
-        tools_image(found, lambda _: None)
-    except MissingPartError as error:
-        pytest.skip(str(error))
-    return found
 
 
 @pytest.fixture

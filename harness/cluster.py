@@ -13,9 +13,8 @@ from typing import Any, TypeVar
 
 from harness.errors import PROGRAMMING, BrokenError, HarnessError, UsageError, with_place
 from harness.network import Door, Link, Network, mesh, sockets
-from harness.network.links import Address
 from harness.runtime import NodeSpec, Runtime
-from harness.runtime.spec import CLIENT, TOXIPROXY_NODE
+from harness.runtime.spec import CLIENT, TOXIPROXY_NODE, Address
 from harness.target import Node, Target
 
 API_PORT = 8474

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 from harness.errors import FaultError, UsageError
 from harness.faults._base import Proof
 from harness.faults._containers import ContainerFault, let_go, up, use
-from harness.network.links import Address
 from harness.runtime.needs import PACKET_LOSS, PACKETS
-from harness.runtime.spec import TOXIPROXY_NODE
+from harness.runtime.spec import TOXIPROXY_NODE, Address
 
 if TYPE_CHECKING:
     from harness.nemesis import Site

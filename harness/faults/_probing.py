@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from harness.errors import FaultError
 from harness.network import Answer, Link, answer
+from harness.runtime.spec import Address
 
 if TYPE_CHECKING:
     from harness.nemesis import Site
@@ -42,8 +43,6 @@ SOUND_S = 0.05
 """What a sounding of a bandwidth should take: long for a machine, short for a person."""
 
 MAX_PROBES = 1000
-
-Address: TypeAlias = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from harness.errors import UsageError
-
-CLIENT = "client"
-"""The source of the links that clients and load use."""
-
-Address: TypeAlias = tuple[str, int]
-"""IPv4 address and port."""
+from harness.runtime.spec import CLIENT, Address
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from typing import Literal, TypeAlias
 
 from harness.errors import UsageError
 from harness.network.effects import Drop, Effect, Reject
-from harness.network.links import CLIENT, Link
+from harness.network.links import Link
+from harness.runtime.spec import CLIENT
 
 Cut: TypeAlias = tuple[str, str]
 Cuts: TypeAlias = frozenset[Cut]

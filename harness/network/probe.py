@@ -7,7 +7,8 @@ import contextlib
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from harness.network.links import Address, Link
+from harness.network.links import Link
+from harness.runtime.spec import Address
 
 Kind: TypeAlias = Literal["answered", "connected", "silent", "refused", "reset", "closed"]
 

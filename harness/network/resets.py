@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from harness.network import sockets
-from harness.network.links import Address, Link
+from harness.network.links import Link
+from harness.runtime.spec import Address
 
 _POLL_S = 0.01
 _STALL_LOOK_S = 0.05  # a receiver that is only busy takes something within that time

@@ -25,7 +25,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.network.links import Address
+from harness.runtime.spec import Address
 
 _ESTABLISHED, _DIALLING, _CLOSE_WAIT, _LISTENING = 1, 2, 8, 10
 _PROBING = 4  # the timer that runs while the receiver's window is zero

@@ -8,9 +8,10 @@ from typing import ClassVar
 
 from harness.errors import UsageError
 from harness.faults._links import LinkFault
-from harness.faults._probing import Address, Sounding, sound_rate
+from harness.faults._probing import Sounding, sound_rate
 from harness.network import Bandwidth as BandwidthEffect
 from harness.network import Effect
+from harness.runtime.spec import Address
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from harness.errors import UsageError
 from harness.faults._base import Members, Proof
 from harness.faults._links import LinkFault
-from harness.faults._probing import TELLING_S, Address, Sounding, sound_answer
+from harness.faults._probing import TELLING_S, Sounding, sound_answer
 from harness.network import Effect, Link
 from harness.network import Latency as LatencyEffect
+from harness.runtime.spec import Address
 from harness.units import Duration, milliseconds, to_seconds
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.errors import FaultError, UsageError
 from harness.faults._base import NodeFault, Proof
-from harness.faults._probing import Address, Sounding, prove_free, prove_slow
+from harness.faults._probing import Sounding, prove_free, prove_slow
 from harness.network import Effect, Link
+from harness.runtime.spec import Address
 
 if TYPE_CHECKING:
     from harness.nemesis import Site

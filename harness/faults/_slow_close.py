@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.faults._links import LinkFault, select
-from harness.faults._probing import TELLING_S, Address, Sounding, free_links, sound_end
+from harness.faults._probing import TELLING_S, Sounding, free_links, sound_end
 from harness.network import Effect, Link
 from harness.network import SlowClose as SlowCloseEffect
+from harness.runtime.spec import Address
 from harness.units import Duration, seconds, to_seconds
 
 if TYPE_CHECKING:

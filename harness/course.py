@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from harness.errors import AbortedError, BrokenError, UnreadableError, UsageErro
 from harness.load import LoadRun
 from harness.probes import Look
 from harness.steady import Watch
+from harness.units import seconds
 from harness.workload.drive import Drive, Endpoint
 
 if TYPE_CHECKING:
@@ -47,8 +49,16 @@ class Course:
         self._drive: Drive | None = None
         if experiment.workload is not None:
             cluster = run.cluster
+            workload = experiment.workload
+            if plan.ops is not None and plan.workload is not None:
+                # A script is one of these clients, with this patience.
+                workload = dataclasses.replace(
+                    workload,
+                    clients=plan.workload["clients"],
+                    op_timeout=seconds(plan.workload["op_timeout_s"]),
+                )
             self._drive = Drive(
-                experiment.workload,
+                workload,
                 experiment.target,
                 [Endpoint(name, cluster.client_host(name)) for name in cluster.names],
                 run.recorder,
@@ -57,6 +67,7 @@ class Course:
                     Endpoint(name, cluster.client_host(name))
                     for name in experiment.target.dependencies
                 ],
+                plan.ops,
             )
         self.load: LoadRun | None = None
         self.watch = Watch(
@@ -85,6 +96,8 @@ class Course:
                 run.unsteady("before any fault", wrong)
                 return
             run.enter("during")
+            if self._drive is not None:
+                self._drive.faults_begin()
             await self._beside(self._faults())
             run.enter("after")
             await self._beside(run.nemesis.heal_all())
@@ -129,12 +142,13 @@ class Course:
         self._guard(self.watch.run())
 
     async def _end_traffic(self) -> None:
-        """Let the clients finish and stop the load. What went wrong with them until then counts."""
+        """Let the clients finish and stop the load. What went wrong with them until then counts.
+        Clients with a script finish it."""
         self._stopping = True
-        if self._drive is not None:
+        if self._drive is not None and not self._drive.scripted:
             self._drive.stop()
         if self._driving is not None:
-            await self._driving
+            await self._beside(self._finished(self._driving))
         if self.load is not None:
             await self.load.stop()
 
@@ -202,8 +216,11 @@ class Course:
 
     async def _drive_goes_on(self, drive: Drive) -> None:
         await drive.run()
-        if not self._stopping:
+        if not self._stopping and not drive.scripted:
             raise BrokenError("The workload ended before it was told to.")
+
+    async def _finished(self, driving: asyncio.Task[None]) -> None:
+        await asyncio.wait({driving})
 
     async def _load_goes_on(self, load: LoadRun) -> None:
         if said := await load.watch():

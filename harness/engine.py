@@ -30,7 +30,7 @@ from harness.parts import TOXIPROXY, Part, find
 from harness.plan import Plan
 from harness.record.bite import Bite, bites
 from harness.record.events import read_events, write_events
-from harness.record.folder import RunFolder, write_json
+from harness.record.folder import VERDICTS_SCHEMA, RunFolder, write_json
 from harness.record.journal import Journal, Listener
 from harness.record.recorder import Recorder
 from harness.record.spans import FaultSpans
@@ -44,7 +44,6 @@ from harness.version import harness_version
 
 Outcome: TypeAlias = Literal["passed", "failed", "unknown", "unsteady", "aborted", "broken"]
 
-VERDICTS_SCHEMA = 1
 PROGRESS_INTERVAL_S = 0.5
 
 

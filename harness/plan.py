@@ -1,10 +1,12 @@
 """The plan: everything that is resolved from the seed before anything starts (D2).
 
-The plan, not the seed, is what is carried out and replayed: `plan.json` in the run's folder.
+The plan, not the seed, is what is carried out and replayed: `plan.json` in the run's folder, or a
+file that a person keeps and edits. Its operations follow from the seed, or are listed.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +16,12 @@ from harness import seeds
 from harness.declare import Experiment
 from harness.errors import UnreadableError, UsageError
 from harness.faults import Fault, Members, from_json
-from harness.record.folder import read_json, write_json
+from harness.record.folder import read_json, write_text
 from harness.units import to_seconds
+from harness.workload.script import PlannedOp
 
-SCHEMA = 1
+SCHEMA = 2
+"""Version of plans: 2 has `ops`, `about` and `failure`. Readers accept this and older ones."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,9 @@ class PlannedFault:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one run will do. The clients' operations follow from `seed` and `workload`."""
+    """What one run will do. The clients' operations are `ops`; where that is None they follow from
+    `seed` and `workload`. `about` is for people, `failure` what the plan is kept for, as
+    `harness.failure.Failure` writes it."""
 
     experiment: str
     seed: int
@@ -57,10 +63,15 @@ class Plan:
     load: dict[str, Any] | None = None
     steady_state: Sequence[dict[str, Any]] = ()
     stop: Sequence[dict[str, Any]] = ()
+    ops: Sequence[PlannedOp] | None = None
+    about: str = ""
+    failure: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
+            **({"about": self.about} if self.about else {}),
+            **({"failure": self.failure} if self.failure else {}),
             "experiment": self.experiment,
             "seed": self.seed,
             "scale": self.scale,
@@ -74,11 +85,12 @@ class Plan:
             "steady_state": list(self.steady_state),
             "stop": list(self.stop),
             "faults": [fault.to_json() for fault in self.faults],
+            **({} if self.ops is None else {"ops": [op.to_json() for op in self.ops]}),
         }
 
     def write(self, path: Path) -> None:
-        """Write `plan.json`."""
-        write_json(path, self.to_json())
+        """Write the plan as people read and edit it: a fault or an op is a line."""
+        write_text(path, _lines(self.to_json()))
 
 
 def make_plan(experiment: Experiment, name: str, seed: int, scale: float = 1.0) -> Plan:
@@ -125,8 +137,10 @@ def make_plan(experiment: Experiment, name: str, seed: int, scale: float = 1.0) 
 
 
 def read_plan(path: Path) -> Plan:
-    """The plan in `plan.json`. Raises `UnreadableError` if it is damaged or of a newer schema."""
+    """The plan in a file of any schema up to this one. Raises `UnreadableError` if it is damaged or
+    newer."""
     data = read_json(path, "plan", SCHEMA, required=("experiment", "seed", "faults", "nodes"))
+    ops = data.get("ops")
     try:
         return Plan(
             experiment=data["experiment"],
@@ -150,10 +164,30 @@ def read_plan(path: Path) -> Plan:
                 )
                 for fault in data["faults"]
             ),
+            ops=None if ops is None else tuple(PlannedOp.from_json(op) for op in ops),
+            about=data.get("about", ""),
+            failure=data.get("failure"),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        lacks = isinstance(error, KeyError)
         raise UnreadableError(
-            f"{path} is damaged.",
-            why=f"{type(error).__name__}: {error}",
-            do="Name the folder of a run, e.g. one that `harness runs` lists.",
+            f"{path} is no plan that can be carried out.",
+            why=f"It lacks {error}." if lacks else f"{type(error).__name__}: {error}",
+            do="Correct the file, or name the folder of a run that `harness runs` lists.",
         ) from None
+
+
+def _lines(data: dict[str, Any]) -> str:
+    """JSON with a line for each field, and for each element of a list of objects."""
+    fields = []
+    for name, value in data.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            elements = ",\n".join(f"    {_compact(element)}" for element in value)
+            fields.append(f'  "{name}": [\n{elements}\n  ]')
+        else:
+            fields.append(f'  "{name}": {_compact(value)}')
+    return "{\n" + ",\n".join(fields) + "\n}\n"
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -343,7 +343,7 @@ def _forget(request: pytest.FixtureRequest, live: Run) -> None:
 
 def _finish(request: pytest.FixtureRequest, live: Run) -> None:
     """Take down what is still up, complete the folder, and tell whoever reads the reports."""
-    from harness.replay import divergences
+    from harness.replay.compare import divergences
 
     try:
         _portal(request.config).call(live.down())

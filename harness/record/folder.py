@@ -16,6 +16,9 @@ from harness.errors import UnreadableError, UsageError
 SCHEMA = 1
 """Version of `run.json`. Readers accept this and older ones."""
 
+VERDICTS_SCHEMA = 1
+"""Version of `verdicts.json`."""
+
 _PRETTY = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 
@@ -105,10 +108,28 @@ class RunFolder:
         return read_json(self.identity, "run", SCHEMA, required=("experiment", "seed"))
 
 
+    def read_verdicts(self) -> list[dict[str, Any]]:
+        """What `verdicts.json` holds, in order; nothing if the run came to no verdict. Raises
+        `UnreadableError` if it is damaged."""
+        if not self.verdicts.exists():
+            return []
+        data = read_json(self.verdicts, "verdicts", VERDICTS_SCHEMA, required=("verdicts",))
+        return list(data["verdicts"])
+
+
 def write_json(path: Path, data: Any) -> None:
     """Write `data` so that a reader never meets half of it."""
+    _write(path, orjson.dumps(data, option=_PRETTY))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` so that a reader never meets half of it."""
+    _write(path, text.encode())
+
+
+def _write(path: Path, data: bytes) -> None:
     temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(orjson.dumps(data, option=_PRETTY))
+    temporary.write_bytes(data)
     os.replace(temporary, path)  # noqa: PTH105  says that it overwrites
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -47,9 +48,17 @@ class Recorder:
         return time.monotonic_ns() - self._start_ns
 
     def invoke(
-        self, process: int, f: str, key: Any, value: Any, node: str | None, final: bool = False
+        self,
+        process: int,
+        f: str,
+        key: Any,
+        value: Any,
+        node: str | None,
+        final: bool = False,
+        call: Mapping[str, Any] | None = None,
     ) -> Op:
-        """Record that `process` begins an operation, just before it is sent."""
+        """Record that `process` begins an operation, just before it is sent. `call` is what is to
+        be known of the call beside its `value` (`harness.workload.script.call_note`)."""
         if process in self._open or process in self._retired:
             state = "has another op open" if process in self._open else "ended with an info op"
             raise _impossible(f"process {process} cannot begin {f}: it {state}")
@@ -67,6 +76,8 @@ class Recorder:
         }
         if final:
             record["final"] = True
+        if call is not None:
+            record["call"] = call
         self._write(record)
         op = Op(process, f, key, value, "info", None, now, None, index, None, node, None, final)
         self._index = index + 1

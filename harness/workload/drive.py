@@ -19,6 +19,7 @@ from harness.record.recorder import FLUSH_INTERVAL_S, Recorder
 from harness.target import Target
 from harness.workload._requests import endless
 from harness.workload.client import Client, Refused, Unavailable
+from harness.workload.script import PlannedOp, call_note, stride
 from harness.workload.workload import Observed, Request, Workload
 
 _OPEN_RETRY_S = 0.02
@@ -65,12 +66,17 @@ class Session:
         self._threads = threads
         self._client: Client | None = None
 
-    async def call(self, request: Request, *, final: bool = False) -> Op:
+    async def call(
+        self, request: Request, *, final: bool = False, observed: Observed | None = None
+    ) -> Op:
         """Carry out one operation, record it, and return it. Never raises for how it ended,
-        except for a method that is missing or a value that no history can hold."""
+        except for a method that is missing or a value that no history can hold. `observed` is
+        what its client knows."""
         recorder, f = self._recorder, request.f
+        call = call_note(request)
+        request = request.bound(observed or {})
         op = recorder.invoke(
-            self._process, f, request.key, request.value, self.endpoint.node, final
+            self._process, f, request.key, request.value, self.endpoint.node, final, call
         )
         sent = False
         try:
@@ -144,7 +150,8 @@ class Session:
 class Drive:
     """All sessions of a workload over the nodes of a cluster.
 
-    Client *c* talks to node *c mod n* and to no other: what a cut-off node answers is seen.
+    Client *c* talks to node *c mod n* and to no other: what a cut-off node answers is seen. With a
+    `script` the clients invoke its ops at their moments, and none else.
     """
 
     def __init__(
@@ -155,19 +162,24 @@ class Drive:
         recorder: Recorder,
         seed: int,
         dependencies: Sequence[Endpoint] = (),
+        script: Sequence[PlannedOp] | None = None,
     ) -> None:
         self._workload = workload
         self._endpoints = endpoints
         self._recorder = recorder
         self._seed = seed
         self._stopping = asyncio.Event()
-        talked_to = [endpoints[n % len(endpoints)].node for n in range(workload.clients)]
+        self._faults_began = asyncio.Event()
+        self._faults_began_s = 0.0
+        self._parts = None if script is None else by_client(script, workload.clients)
+        numbers = range(workload.clients) if self._parts is None else sorted(self._parts)
+        talked_to = [endpoints[n % len(endpoints)].node for n in numbers]
         self._answered: dict[str, int | None] = dict.fromkeys(talked_to)
         """Node → when the newest op that it answered began."""
         # Twice the clients: a thread that outlived its deadline must not block its successor.
         final_readers = [*endpoints, *dependencies]
         self._threads = ThreadPoolExecutor(2 * workload.clients + len(final_readers), "client")
-        stride = workload.clients + len(final_readers)
+        steps = stride(workload.clients, len(final_readers))
 
         def session(number: int, endpoint: Endpoint) -> Session:
             return Session(
@@ -176,15 +188,14 @@ class Drive:
                 endpoint,
                 recorder,
                 number=number,
-                stride=stride,
+                stride=steps,
                 timeout_s=workload.op_timeout_s,
                 threads=self._threads,
             )
 
-        self._sessions = [
-            session(number, endpoints[number % len(endpoints)])
-            for number in range(workload.clients)
-        ]
+        self._sessions = {
+            number: session(number, endpoints[number % len(endpoints)]) for number in numbers
+        }
         self._final_sessions = [
             session(workload.clients + number, endpoint)
             for number, endpoint in enumerate(final_readers)
@@ -195,8 +206,12 @@ class Drive:
         flusher = asyncio.create_task(self._flush())
         try:
             async with asyncio.TaskGroup() as group:
-                for number, session in enumerate(self._sessions):
-                    group.create_task(self._client(number, session))
+                for number, session in self._sessions.items():
+                    if self._parts is None:
+                        work = self._client(number, session)
+                    else:
+                        work = self._follow(self._parts[number], session)
+                    group.create_task(work)
         finally:
             flusher.cancel()
             self._recorder.flush()
@@ -204,6 +219,17 @@ class Drive:
     def stop(self) -> None:
         """Let the clients end, each after the op it is in."""
         self._stopping.set()
+        self._faults_began.set()
+
+    @property
+    def scripted(self) -> bool:
+        """Whether the clients follow a script, and end by themselves when it does."""
+        return self._parts is not None
+
+    def faults_begin(self) -> None:
+        """The faults' phase begins now: what the moments of a script count from."""
+        self._faults_began_s = asyncio.get_running_loop().time()
+        self._faults_began.set()
 
     async def answered_since(self, since: int, least_s: float, bound_s: float) -> list[str]:
         """Wait at least `least_s` seconds, and until every node that clients talk to has answered
@@ -222,6 +248,8 @@ class Drive:
             waited_s = loop.time() - begun
             if waited_s >= least_s and (not silent or waited_s >= bound_s):
                 return silent
+            if self.scripted and waited_s >= least_s:
+                await self._ask(silent)
             await asyncio.sleep(_LOOK_S)
 
     async def final_reads(self, bound_s: float) -> list[str]:
@@ -255,7 +283,8 @@ class Drive:
 
     async def close(self) -> None:
         """Close every connection."""
-        await asyncio.gather(*(s.close() for s in (*self._sessions, *self._final_sessions)))
+        sessions = (*self._sessions.values(), *self._final_sessions)
+        await asyncio.gather(*(session.close() for session in sessions))
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _read_all(self, session: Session) -> list[Op]:
@@ -272,25 +301,62 @@ class Drive:
         observed: Observed = {}
         requests = endless(workload, rng, number, observed)
         pace = self._pace(rng)
-        stopping = self._stopping
-        while not stopping.is_set():
-            wait_s = next(pace)
-            if wait_s > 0:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait_s):
-                        await stopping.wait()
-                if stopping.is_set():
-                    return
-            else:
-                # A client whose answers never wait would otherwise starve all others.
-                await asyncio.sleep(0)
-            request = next(requests)
-            op = await session.call(request)
-            if op.answered:
-                self._answered[session.endpoint.node] = op.start
-            if op.outcome == "ok":
-                value = op.result
-                observed[op.key] = value[1] if op.f == "cas" else value
+        while not self._stopping.is_set():
+            await self._pause(next(pace))
+            if not self._stopping.is_set():
+                await self._invoke(next(requests), session, observed)
+
+    async def _follow(self, ops: Sequence[PlannedOp], session: Session) -> None:
+        """Invoke the ops of one client's script, each at its moment or as soon as the one before
+        it has ended."""
+        now = asyncio.get_running_loop().time
+        observed: Observed = {}
+        # Those before the faults keep their distances; the first begins at once.
+        begun_s = now() + self._lead_s
+        for planned in ops:
+            if planned.at_s >= 0:
+                await self._faults_began.wait()
+                begun_s = self._faults_began_s
+            await self._pause(begun_s + planned.at_s - now())
+            if self._stopping.is_set():
+                return
+            await self._invoke(planned.request, session, observed)
+
+    async def _pause(self, wait_s: float) -> None:
+        """Wait, at most until the clients are told to end."""
+        if wait_s <= 0:
+            # A client whose answers never wait would otherwise starve all others.
+            await asyncio.sleep(0)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._stopping.wait()
+
+    @property
+    def _lead_s(self) -> float:
+        """How long before the faults' phase the script begins."""
+        firsts = [ops[0].at_s for ops in (self._parts or {}).values()]
+        return max(0.0, -min(firsts, default=0.0))
+
+    async def _invoke(self, request: Request, session: Session, observed: Observed) -> None:
+        op = await session.call(request, observed=observed)
+        if op.answered:
+            self._answered[session.endpoint.node] = op.start
+        if op.outcome == "ok":
+            value = op.result
+            observed[op.key] = value[1] if op.f == "cas" else value
+
+    async def _ask(self, nodes: Sequence[str]) -> None:
+        """Ask `nodes` for the first of the final reads: a script may have no more ops for them.
+        Where the workload has none, that they serve must do."""
+        shared = next((r for r in self._workload.final if r.at is None), None)
+        for session in self._final_sessions:
+            node = session.endpoint.node
+            if node not in nodes:
+                continue
+            start = self._recorder.now()
+            if shared is None or (await session.call(shared)).answered:
+                self._answered[node] = start
 
     def _pace(self, rng: random.Random) -> Iterator[float]:
         """How long to wait before each op, in seconds. Turns that passed meanwhile are skipped."""
@@ -314,6 +380,21 @@ class Drive:
         while True:
             await asyncio.sleep(FLUSH_INTERVAL_S)
             self._recorder.flush()
+
+
+def by_client(script: Sequence[PlannedOp], clients: int) -> dict[int, list[PlannedOp]]:
+    """The ops of each client of a script, in order. Raises `UsageError` if one names a client that
+    the workload has not."""
+    parts: dict[int, list[PlannedOp]] = {}
+    for op in sorted(script, key=lambda op: op.at_s):
+        if not 0 <= op.client < clients:
+            raise UsageError(
+                f"The plan lists an op of client {op.client}.",
+                why=f"Its workload has the clients 0 to {clients - 1}.",
+                do="Correct the client of the op, or `clients` in the plan's workload.",
+            )
+        parts.setdefault(op.client, []).append(op)
+    return parts
 
 
 def _reason(error: BaseException) -> str:

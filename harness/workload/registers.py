@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from harness.errors import UsageError
 from harness.units import Duration, seconds
 from harness.workload.client import Client
-from harness.workload.workload import Observed, Request, Workload
+from harness.workload.workload import SEEN, Observed, Request, Workload
 
 
 def registers(
@@ -56,7 +56,7 @@ def registers(
             elif kind == "write":
                 yield Request("write", key, (next(fresh),))
             else:
-                yield Request("cas", key, (observed.get(key), next(fresh)))
+                yield Request("cas", key, (SEEN, next(fresh)))
 
     return Workload(
         name="registers",

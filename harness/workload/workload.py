@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from harness.errors import UsageError
@@ -12,6 +12,18 @@ from harness.units import Duration, seconds, to_seconds
 from harness.workload.client import Client
 
 MAX_CLIENTS = 1000
+
+
+class Seen:
+    """The kind of `SEEN`."""
+
+    def __repr__(self) -> str:
+        return "SEEN"
+
+
+SEEN = Seen()
+"""Among the values of a request: what the client knows last about the request's key, from its own
+completed ops, at the moment when it invokes it. None if it knows nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +36,14 @@ class Request:
     values: tuple[Any, ...] = ()
     named: Mapping[str, Any] | None = None
     at: str | None = None
+
+    def bound(self, observed: Observed) -> Request:
+        """The request with what the client has `observed` in the place of `SEEN`."""
+        if SEEN not in self.values:
+            return self
+        seen = observed.get(self.key)
+        values = tuple(seen if value is SEEN else value for value in self.values)
+        return replace(self, values=values)
 
     @property
     def value(self) -> Any:
@@ -40,8 +60,9 @@ Observed: TypeAlias = dict[Any, Any]
 
 Requests: TypeAlias = Callable[[random.Random, int, Observed], Iterator[Request]]
 """`requests(random, client, observed)`: the endless stream of one client's operations. Everything
-random comes from `random`; `observed` may be looked at for values that depend on answers (the
-expected value of a cas), which replay binds anew."""
+random comes from `random`. A value that depends on answers (the expected value of a cas) is `SEEN`,
+which a replay binds anew; `observed` may be looked at for what to do next, which a replay repeats
+as it was recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)

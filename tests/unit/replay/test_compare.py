@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.replay import divergences
+from harness.replay.compare import divergences
 
 
 def folder(path: Path, *, nodes: list[str], at_s: float, outcome: str = "passed") -> Path:

@@ -9,6 +9,7 @@ stderr and their exit code here, and nowhere else.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -23,6 +24,7 @@ from harness.runtime.spec import RUNTIMES
 if TYPE_CHECKING:
     from harness.check import Check, Verdict
     from harness.history import History
+    from harness.replay.recorded import Recording
 
 DONE, INVALID, UNKNOWN, INFRASTRUCTURE = 0, 1, 2, 4
 
@@ -99,10 +101,16 @@ def check(arguments: argparse.Namespace) -> int:
 
 def runs(arguments: argparse.Namespace) -> int:
     """The recorded runs, oldest first."""
+    from harness.project import find_runs_dir
     from harness.record.folder import RunFolder
 
+    arguments.runs_dir = find_runs_dir(arguments.runs_dir, Path())
     try:
-        folders = sorted(path for path in arguments.runs_dir.iterdir() if path.is_dir())
+        folders = sorted(
+            path
+            for path in arguments.runs_dir.iterdir()
+            if path.is_dir() and not path.name.startswith(".")
+        )
     except FileNotFoundError:
         folders = []
     except OSError as error:
@@ -126,18 +134,85 @@ def replay(arguments: argparse.Namespace) -> int:
     import pytest
 
     from harness.plugin import IMPORTED
-    from harness.record.folder import RunFolder
+    from harness.replay.recorded import read_recording
 
-    experiment = RunFolder(arguments.folder).read_identity()["experiment"]
-    options = [*IMPORTED, "--chaos-replay", str(arguments.folder.resolve())]
+    recording = read_recording(arguments.recording)
+    experiment, root = recording.plan.experiment, _root_of(recording)
+    if arguments.times > 1:
+        return _replay_times(arguments, recording, root)
+    # In one word: pytest would take the folder alone for one that holds tests.
+    options = [*IMPORTED, f"--chaos-replay={recording.path.resolve()}"]
     options += [f"--chaos-runtime={arguments.runtime}"] if arguments.runtime else []
-    code = pytest.main([experiment, *options])
+    options += ["--chaos-exact"] if arguments.exact else []
+    runs_dir = _runs_dir_of(arguments, root)
+    options += [f"--chaos-runs-dir={runs_dir}"] if runs_dir else []
+    os.chdir(root)
+    code = pytest.main([experiment, f"--rootdir={root}", *options])
     return {
         pytest.ExitCode.OK: DONE,
         pytest.ExitCode.TESTS_FAILED: INVALID,
         pytest.ExitCode.INTERRUPTED: AbortedError.exit_code,
         pytest.ExitCode.USAGE_ERROR: UsageError.exit_code,
     }.get(pytest.ExitCode(code), INFRASTRUCTURE)
+
+
+def _replay_times(arguments: argparse.Namespace, recording: Recording, root: Path) -> int:
+    from harness.failure import Failure, failures
+    from harness.replay.recorded import pinned, scripted
+    from harness.replay.times import replay_times, workers_for
+
+    plan = pinned(recording) if arguments.exact else recording.plan
+    plan = scripted(dataclasses.replace(recording, plan=plan))
+    if plan.failure is not None:
+        wanted: Failure | None = Failure.from_json(plan.failure)
+    else:
+        found = failures(recording.folder) if recording.folder is not None else []
+        wanted = found[0] if found else None
+    runtime = arguments.runtime or recording.runtime
+    runs_dir = _runs_dir_of(arguments, root)
+    with workers_for(
+        plan, root, count=arguments.jobs, runs_dir=runs_dir, runtime=runtime
+    ) as workers:
+        replays = replay_times(
+            workers, plan, wanted, arguments.times, lambda line: print(line, flush=True)
+        )
+    print(replays.summary)
+    if not replays.repeats:
+        return INFRASTRUCTURE
+    return INVALID if any(one.outcome != "passed" for one in replays.repeats) else DONE
+
+
+def _runs_dir_of(arguments: argparse.Namespace, root: Path) -> Path | None:
+    """Where new runs go: as asked, or here if the project came along with a run; None for where
+    the project has them."""
+    if arguments.runs_dir is not None:
+        return Path(arguments.runs_dir).resolve()
+    here = Path.cwd()
+    return None if here.is_relative_to(root) else here / "runs"
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Make one file of a run, which replays on another machine."""
+    from harness.project import find_root
+    from harness.record.folder import RunFolder
+    from harness.replay.export import export as write
+
+    folder = RunFolder(arguments.folder)
+    root = find_root(str(folder.read_identity()["experiment"]), Path.cwd(), folder.path)
+    to = arguments.to or Path(f"{folder.path.resolve().name}.zip")
+    sources = write(folder, root, to)
+    print(f"{to}: the run and {len(sources)} files of its project. There: harness replay {to.name}")
+    return DONE
+
+
+def _root_of(recording: Recording) -> Path:
+    """The project that a recording is of: around here, around it, or that came along with it."""
+    from harness.project import find_root
+
+    places = [Path.cwd(), recording.path.parent]
+    if recording.folder is not None:
+        places.append(recording.folder.source)
+    return find_root(recording.plan.experiment, *places)
 
 
 def targets(arguments: argparse.Namespace) -> int:
@@ -325,8 +400,26 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     command = add(replay, "Carry out a recorded plan again, and say where it diverged.")
-    command.add_argument("folder", metavar="RUN", type=Path, help="the folder of a run")
+    command.add_argument(
+        "recording", metavar="RUN", type=Path, help="a run's folder, its zip, or a plan"
+    )
+    command.add_argument(
+        "--times", metavar="N", type=_count, default=1, help="how often; N tell how many fail alike"
+    )
+    command.add_argument(
+        "--jobs", metavar="K", type=_count, default=2, help="with --times: K at a time (2)"
+    )
+    command.add_argument(
+        "--exact",
+        action="store_true",
+        help="faults hit the nodes they hit, whoever holds the role now",
+    )
+    command.add_argument("--runs-dir", metavar="DIR", type=Path, help="where runs go (runs)")
     runtime(command, None, "that of the recorded run")
+
+    command = add(export, "Make one file of a run, which replays on another machine.")
+    command.add_argument("folder", metavar="RUN", type=Path, help="the folder of a run")
+    command.add_argument("--to", metavar="FILE", type=Path, help="the zip to write (RUN.zip here)")
 
     add(targets, "List the targets of this project.")
 
@@ -393,6 +486,14 @@ def _judge(arguments: argparse.Namespace) -> Check:
         options=_options(arguments.options),
         **limits,
     )
+
+
+def _count(text: str) -> int:
+    """A whole number from 1."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 def _initial(text: str | None) -> Any:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from harness.check.drawing import draw
 from harness.check.verdict import Check, Result, Verdict
@@ -32,7 +32,7 @@ from harness.record.bite import Bite, bites
 from harness.record.events import read_events, write_events
 from harness.record.folder import VERDICTS_SCHEMA, RunFolder, write_json
 from harness.record.journal import Journal, Listener
-from harness.record.recorder import Recorder
+from harness.record.recorder import Mark, Recorder
 from harness.record.spans import FaultSpans
 from harness.runtime import NodeExit, Runtime, resources
 from harness.runtime.spec import RUNTIMES
@@ -47,6 +47,15 @@ Outcome: TypeAlias = Literal["passed", "failed", "unknown", "unsteady", "aborted
 PROGRESS_INTERVAL_S = 0.5
 
 
+@dataclass(frozen=True)
+class Since:
+    """Where the present example of a run began: the time, and the places in its files."""
+
+    time: int = 0
+    ops: Mark = field(default_factory=Mark)
+    journal: int = 0
+
+
 @dataclass
 class Run:
     """One run: its plan, its folder, what it recorded, and how it ended."""
@@ -58,6 +67,8 @@ class Run:
     listeners: list[Listener] = field(default_factory=list)
     keep_failed: bool = False
     runtime: str = RUNTIMES[0]
+    regression: str | None = None
+    """The file of the plan that is kept, if this run is of one."""
     outcome: Outcome | None = None
     reason: str = ""
     verdicts: list[tuple[Verdict, Result]] = field(default_factory=list)
@@ -87,6 +98,8 @@ class Run:
         self._spans = FaultSpans()
         self.journal.listeners.append(self._spans.hear)
         self._events: list[TargetEvent] | None = None
+        self._since = Since()
+        self._explored_from: int | None = None
         self.stop_asked: str | None = None
         self.tested = False
         """Whether the test that judges this run came to its end."""
@@ -170,6 +183,9 @@ class Run:
         Sets the outcome `unsteady` where the steady state is not met before the faults, or not
         regained after them.
         """
+        if self.experiment.explore is not None:
+            await self.experiment.explore(self)
+            return
         self._course = Course(self)
         try:
             await self._course.carry_out()
@@ -235,19 +251,53 @@ class Run:
         """How long after the healing the steady state was met; None if it was not, or not yet."""
         return self._course.recovered_s if self._course is not None else None
 
+    # Several examples on one cluster
+
+    def begin_anew(self) -> None:
+        """Begin another example on the same cluster: `history` and `verdicts` know nothing of what
+        was before. No op should be open."""
+        if self._explored_from is None:
+            self._explored_from = self.journal.mark()
+        self._since = Since(self.recorder.now(), self.recorder.mark(), self.journal.mark())
+        self.verdicts = []
+
+    def keep_example(self) -> None:
+        """Make this a run of the present example alone. What the examples before it left in the
+        journal and the history is put into the folder `examples`."""
+        assert self._explored_from is not None, "an example was begun"
+        before = self.folder.path / "examples"
+        before.mkdir()
+        since = self._since
+        self.journal.forget(
+            self._explored_from, since.journal, before / self.folder.journal.name
+        )
+        self.recorder.forget(since.ops, before / self.folder.history.name)
+        self._phases = [
+            phase for phase in self._phases if phase.name == "up" or phase.start >= since.time
+        ]
+        self._since = Since(since.time)
+
+    def change_plan(self, plan: Plan) -> None:
+        """From now on this is a run of `plan`: what was explored is known."""
+        self.plan = plan
+        plan.write(self.folder.plan)
+
     # Judging
 
     @property
     def history(self) -> History:
         """The ops recorded so far, with nodes, phases, and what happened beside them."""
         course = self._course
+        since = self._since
+        spans = self._spans.until(self.recorder.now())
         timeline = Timeline(
-            faults=self._spans.until(self.recorder.now()),
+            faults=[span for span in spans if span.start >= since.time],
             load=course.load.samples if course is not None and course.load is not None else (),
-            events=self._target_events(),
+            events=[event for event in self._target_events() if event.time >= since.time],
             measurements=course.watch.measurements if course is not None else (),
         )
-        return History(self.recorder.ops, self.plan.nodes, tuple(self._phases), timeline)
+        phases = tuple(phase for phase in self._phases if phase.start >= since.time)
+        return History(self.recorder.ops[since.ops.ops :], self.plan.nodes, phases, timeline)
 
     def expect(self, check: Check, *, verdict: Result = "valid") -> Verdict:
         """Judge the history with `check`. The test fails at its end if the verdict is not the one
@@ -359,15 +409,15 @@ class Run:
         if found:
             write_events(self.folder.events, found)
 
-    def enter(self, name: str | None) -> None:
-        """Begin a phase; None ends the last one."""
+    def enter(self, name: str | None, **about: Any) -> None:
+        """Begin a phase; None ends the last one. `about` stands in the journal beside its name."""
         now = self.recorder.now()
         if self._phase is not None:
             before, since = self._phase
             self._phases.append(Phase(before, since, now))
         self._phase = (name, now) if name else None
         if name:
-            self.journal.write("phase", phase=name)
+            self.journal.write("phase", phase=name, **about)
 
     async def _report_progress(self) -> None:
         last_ops = 0
@@ -410,6 +460,7 @@ class Run:
                     for route, phases in self.load_figures.items()
                 },
                 "mutant": target.mutant,
+                "regression": self.regression,
                 "kept": self.kept,
                 "versions": {**versions(self.experiment.parts), **self._ran_in},
                 "replay": self.replay_command,

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,23 +24,30 @@ from harness.reporting import (
     headline,
     list_runs,
     message,
+    replay_command,
     short_path,
     story,
     summary,
 )
-from harness.settings import Settings, add_options, recorded_runtime, settings_of
+from harness.settings import Settings, add_options, settings_of
 from harness.version import harness_version
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
+    from harness.declare import Experiment
     from harness.engine import Run
+    from harness.plan import Plan
     from harness.portal import Portal
+    from harness.replay.recorded import Recording
     from harness.steps import ClientSteps, ClusterSteps, NemesisSteps
 
 IMPORTED = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
 """For who calls `pytest.main` with the harness already imported: that it could not be rewritten
 does not matter."""
+
+WORKER = "HARNESS_WORKER_PIPES"
+"""Set in the environment of workers that carry out plans for replays (`harness.replay.workers`)."""
 
 SEED_NUMBER = "chaos_seed_number"
 """The fixture that `--chaos-seeds` parametrizes; not for use in tests."""
@@ -104,8 +112,28 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 # Collection
 
 
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """A plan that is kept in a folder `regressions` is a test of its own."""
+    if file_path.suffix != ".json":
+        return None
+    from harness.replay.regressions import Regression, is_regression
+
+    return Regression.from_parent(parent, path=file_path) if is_regression(file_path) else None
+
+
+def _is_regression(item: pytest.Item) -> bool:
+    if item.path.suffix != ".json":
+        return False
+    from harness.replay.regressions import regression_of
+
+    return regression_of(item) is not None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not hasattr(metafunc.function, "__chaos_experiment__"):
+        return
+    replay = metafunc.config.stash[SESSION].settings.replay or WORKER in os.environ
+    if replay or _is_regression(metafunc.definition):
         return
     count = metafunc.config.stash[SESSION].settings.seeds
     if count == 1:
@@ -127,18 +155,21 @@ def experiment_id(nodeid: str) -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     replay = config.stash[SESSION].settings.replay
     if replay is None:
+        # What failed before is tried first. The sort keeps all other orders.
+        items.sort(key=lambda item: not _is_regression(item))
         return
-    from harness.record.folder import RunFolder
+    from harness.replay.recorded import read_recording
 
     try:
-        wanted = RunFolder(replay).read_identity()["experiment"]
+        recording = read_recording(replay)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None
+    wanted = recording.plan.experiment
     chosen = [item for item in items if experiment_id(item.nodeid) == wanted]
     if not chosen and getattr(config, "workerinput", None) is None:
         raise pytest.UsageError(
-            f"{replay} is a run of {wanted}, which is not among the tests collected here.\n"
-            f"Do: pytest {wanted} --chaos-replay {replay}"
+            f"{replay} is of {wanted}, which is not among the tests collected here.\n"
+            f"Do: harness replay {replay}"
         )
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
@@ -247,9 +278,9 @@ def _live(
 
 
 def _require_controller(config: pytest.Config) -> None:
-    """Interrupt a worker of xdist whose controller was killed: nobody will hear of its tests, and
-    xdist itself ends it only when it next wants to tell of one."""
-    is_worker = getattr(config, "workerinput", None) is not None
+    """Interrupt a worker whose controller was killed: nobody will hear of its tests, and xdist
+    itself ends one of its own only when it next wants to tell of one."""
+    is_worker = getattr(config, "workerinput", None) is not None or WORKER in os.environ
     if is_worker and os.getppid() != config.stash[SESSION].parent:
         raise KeyboardInterrupt
 
@@ -281,7 +312,6 @@ def _begin(request: pytest.FixtureRequest) -> Run:
     from harness.declare import experiment_of
     from harness.engine import Run
     from harness.parts import find
-    from harness.plan import make_plan, read_plan
     from harness.record.folder import RunFolder
 
     item, config = request.node, request.config
@@ -296,40 +326,75 @@ def _begin(request: pytest.FixtureRequest) -> Run:
     for part in experiment.parts:
         if part not in in_images:
             find(part)
-    name = experiment_id(item.nodeid)
-    recorded = read_plan(RunFolder(settings.replay).plan) if settings.replay else None
-    mutant = settings.mutant or (recorded.target.get("mutant") if recorded else None)
+    recording = _recording(item, settings)
+    mutant = settings.mutant
+    if mutant is None and recording is not None:
+        mutant = recording.plan.target.get("mutant")
     if mutant is not None:
         target = dataclasses.replace(experiment.target, mutant=mutant)
         experiment = dataclasses.replace(experiment, target=target)
-    if recorded is not None and settings.replay is not None:
-        plan = recorded
-        repeat = f"pytest '{name}' --chaos-replay {short_path(settings.replay, config)}"
-        if settings.runtime != recorded_runtime(settings.replay):
-            repeat += f" --chaos-runtime {settings.runtime}"
+    if recording is not None:
+        plan = _recorded_plan(recording, experiment, request, exact=settings.exact)
     else:
-        marker = item.get_closest_marker("chaos")
-        marked = marker.kwargs if marker else {}
-        number = getattr(item, "callspec", None) and item.callspec.params.get(SEED_NUMBER, 0)
-        root = settings.seed
-        if "seed" in marked and config.getoption("--chaos-seed") is None:
-            root = marked["seed"]
-        scale = settings.scale
-        if "scale" in marked and config.getoption("--chaos-scale") is None:
-            scale = marked["scale"]
-        seed = seeds.own_seed(root, name, number or 0)
-        plan = make_plan(experiment, name, seed, scale)
-        repeat = ""
+        plan = _fresh_plan(item, experiment, settings)
     if (stop := settings.runs_dir / STOP_FILE).exists():
         raise AbortedError(f"There is a file {stop}.", do="Remove it to let experiments run.")
-    folder = RunFolder.create(settings.runs_dir, name, plan.seed)
-    repeat = repeat or f"pytest '{name}' --chaos-replay {short_path(folder.path, config)}"
+    folder = RunFolder.create(settings.runs_dir, plan.experiment, plan.seed)
+    # A replay of a replay is one of what was recorded first.
+    again = recording.path if recording is not None else folder.path
+    other = recording is not None and settings.runtime != recording.runtime
+    repeat = replay_command(plan.experiment, again, settings.runtime if other else None, config)
     live = Run(
-        experiment, plan, folder, repeat, keep_failed=settings.keep_failed, runtime=settings.runtime
+        experiment,
+        plan,
+        folder,
+        repeat,
+        keep_failed=settings.keep_failed,
+        runtime=settings.runtime,
+        regression=short_path(item.path, config) if _is_regression(item) else None,
     )
     for key, value in (("chaos_seed", plan.seed), ("chaos_run", str(folder.path))):
         item.user_properties.append((key, value))
     return live
+
+
+def _recording(item: pytest.Item, settings: Settings) -> Recording | None:
+    """What this test is to carry out again: a regression's plan, or what `--chaos-replay` names."""
+    from harness.replay.recorded import read_recording
+    from harness.replay.regressions import RECORDING
+
+    own = item.stash.get(RECORDING, None)
+    return own if own is not None or settings.replay is None else read_recording(settings.replay)
+
+
+def _recorded_plan(
+    recording: Recording, experiment: Experiment, request: pytest.FixtureRequest, *, exact: bool
+) -> Plan:
+    from harness.replay.recorded import pinned, require_nodes, scripted
+
+    plan = pinned(recording) if exact else recording.plan
+    require_nodes(plan, experiment.target.all_names, experiment.target.name)
+    if request.fixturename == "run":
+        # Step-by-step experiments do what they do; what was invoked then is no script of theirs.
+        plan = scripted(dataclasses.replace(recording, plan=plan))
+    return plan
+
+
+def _fresh_plan(item: pytest.Item, experiment: Experiment, settings: Settings) -> Plan:
+    from harness.plan import make_plan
+
+    config, name = item.config, experiment_id(item.nodeid)
+    marker = item.get_closest_marker("chaos")
+    marked = marker.kwargs if marker else {}
+    callspec = getattr(item, "callspec", None)
+    number = callspec.params.get(SEED_NUMBER, 0) if callspec is not None else 0
+    root = settings.seed
+    if "seed" in marked and config.getoption("--chaos-seed") is None:
+        root = marked["seed"]
+    scale = settings.scale
+    if "scale" in marked and config.getoption("--chaos-scale") is None:
+        scale = marked["scale"]
+    return make_plan(experiment, name, seeds.own_seed(root, name, number), scale)
 
 
 def _forget(request: pytest.FixtureRequest, live: Run) -> None:
@@ -343,7 +408,7 @@ def _forget(request: pytest.FixtureRequest, live: Run) -> None:
 
 def _finish(request: pytest.FixtureRequest, live: Run) -> None:
     """Take down what is still up, complete the folder, and tell whoever reads the reports."""
-    from harness.replay.compare import divergences
+    from harness.replay.compare import side_by_side
 
     try:
         _portal(request.config).call(live.down())
@@ -356,9 +421,10 @@ def _finish(request: pytest.FixtureRequest, live: Run) -> None:
         told.append(("chaos_outcome", live.outcome))
         told.append(("chaos_mutant", live.experiment.target.mutant or ""))
         told.append(("chaos_summary", summary(live)))
-        replayed = request.config.stash[SESSION].settings.replay
-        if replayed:
-            told.append(("chaos_divergences", "\n".join(divergences(replayed, live.folder.path))))
+        recording = _recording(request.node, request.config.stash[SESSION].settings)
+        if recording is not None and recording.folder is not None:
+            lines = side_by_side(recording.folder.path, live.folder.path)
+            told.append(("chaos_divergences", "\n".join(lines)))
 
 
 # The verdict of a test

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -153,6 +154,18 @@ def message(error: HarnessError, info: pytest.ExceptionInfo[BaseException]) -> s
         if path.is_file() and not installed and "/lib/python" not in str(path):
             place = f"{path}:{entry.lineno + 1}: "
     return f"{place}{error}"
+
+
+def replay_command(
+    experiment: str, recording: Path, runtime: str | None, config: pytest.Config
+) -> str:
+    """The one command that repeats a run, as it works where pytest was called."""
+    here = config.invocation_params.dir.resolve()
+    if here == config.rootpath.resolve():
+        option = "" if runtime is None else f" --chaos-runtime {runtime}"
+        return f"pytest '{experiment}' --chaos-replay {short_path(recording, config)}{option}"
+    option = "" if runtime is None else f" --runtime {runtime}"
+    return f"harness replay {os.path.relpath(recording.resolve(), here)}{option}"
 
 
 def short_path(path: Path, config: pytest.Config) -> str:

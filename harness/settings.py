@@ -25,7 +25,13 @@ def add_options(parser: pytest.Parser) -> None:
     option("seed", "the session's seed, or a run's own seed to repeat it", metavar="N")
     option("seeds", "carry out each experiment under K seeds", metavar="K")
     option("scale", "multiply the durations of experiments by X", metavar="X")
-    option("replay", "carry out the recorded plan of the run in folder RUN", metavar="RUN")
+    option("replay", "carry out the recorded plan of RUN: a folder, a zip, a plan", metavar="RUN")
+    option(
+        "exact",
+        "with --chaos-replay: faults hit the nodes they hit, whoever holds the role now",
+        action="store_true",
+    )
+    option("shrink", "shrink the plan of each failing run when all are done", action="store_true")
     option("runs-dir", "where the folders of runs go (default: runs)", metavar="DIR")
     option("mutant", "carry out experiments on the target's mutant NAME", metavar="NAME")
     option(
@@ -47,6 +53,8 @@ class Settings:
     replay: Path | None = None
     keep_failed: bool = False
     mutant: str | None = None
+    exact: bool = False
+    shrink: bool = False
 
 
 def settings_of(config: pytest.Config) -> Settings:
@@ -57,6 +65,9 @@ def settings_of(config: pytest.Config) -> Settings:
         if value is None or value is False:
             value = config.getini(f"chaos_{name.replace('-', '_')}")
         return value or None
+
+    def switched_on(name: str) -> bool:
+        return str(given(name) or "").lower() in ("1", "true", "yes")
 
     replay = config.invocation_params.dir / given("replay") if given("replay") else None
     worker_input = getattr(config, "workerinput", None)
@@ -75,18 +86,20 @@ def settings_of(config: pytest.Config) -> Settings:
         runs_dir=runs_dir if runs_dir.is_absolute() else config.rootpath / runs_dir,
         replay=replay,
         mutant=given("mutant"),
-        keep_failed=str(given("keep-failed") or "").lower() in ("1", "true", "yes"),
+        keep_failed=switched_on("keep-failed"),
+        exact=switched_on("exact"),
+        shrink=switched_on("shrink"),
     )
 
 
 def recorded_runtime(run: Path) -> str:
     """The runtime of a recorded run: a replay has the same unless another one is asked for."""
-    from harness.record.folder import RunFolder
+    from harness.replay.recorded import read_recording
 
     try:
-        return str(RunFolder(run).read_identity().get("runtime", RUNTIMES[0]))
+        return read_recording(run).runtime
     except UnreadableError:
-        return RUNTIMES[0]  # what is wrong with the folder is told when its plan is needed
+        return RUNTIMES[0]  # what is wrong with it is told when its plan is needed
 
 
 def _number(text: Any, option: str, kind: type[Any], least: float) -> Any:

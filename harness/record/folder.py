@@ -88,6 +88,11 @@ class RunFolder:
         return self.path / "resources.jsonl"
 
     @property
+    def source(self) -> Path:
+        """The experiment and what it imports of its project, in an exported run."""
+        return self.path / "source"
+
+    @property
     def verdicts(self) -> Path:
         return self.path / "verdicts.json"
 

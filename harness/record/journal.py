@@ -5,6 +5,7 @@ It is the one source for the terminal, the report and replay: they listen to it 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class Journal:
     """Appends events to `journal.jsonl`, each in one unbuffered write, and tells listeners."""
 
     def __init__(self, path: Path, start_ns: int, listeners: list[Listener] | None = None) -> None:
+        self._path = path
         self._file: BinaryIO = path.open("ab", buffering=0)
         self._start_ns = start_ns
         self.listeners: list[Listener] = listeners or []
@@ -60,6 +62,17 @@ class Journal:
     def tell(self, event: Event) -> None:
         for listener in self.listeners:
             listener(event)
+
+    def mark(self) -> int:
+        """Where the journal is now, in bytes."""
+        return os.fstat(self._file.fileno()).st_size
+
+    def forget(self, begin: int, end: int, keep: Path) -> None:
+        """Take what was written between two marks out of the journal, and write it to `keep`."""
+        data = self._path.read_bytes()
+        keep.write_bytes(data[begin:end])
+        self._file.truncate(0)
+        self._file.write(data[:begin] + data[end:])
 
     def close(self) -> None:
         """Safe to call twice."""

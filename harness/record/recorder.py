@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +24,14 @@ _BUFFER_BYTES = 1 << 20
 _LINE = orjson.OPT_APPEND_NEWLINE
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in a history: the ops before it, and the bytes of its file."""
+
+    ops: int = 0
+    size: int = 0
+
+
 class Recorder:
     """Writes ops to `history.jsonl` and keeps them for the checks.
 
@@ -37,6 +47,7 @@ class Recorder:
         self.in_flight = 0
         self.outcomes: dict[str, int] = {"ok": 0, "fail": 0, "info": 0}
         self._start_ns = start_ns
+        self._path = path
         self._index = 0
         self._open: dict[int, Op] = {}
         self._retired: set[int] = set()
@@ -122,6 +133,23 @@ class Recorder:
         self.recent.append((now, op))
         self.outcomes[outcome] += 1
         self.in_flight -= 1
+
+    def mark(self) -> Mark:
+        """Where the history is now. No op should be open."""
+        self.flush()
+        return Mark(len(self.ops), os.fstat(self._file.fileno()).st_size)
+
+    def forget(self, mark: Mark, keep: Path) -> None:
+        """Take all that was recorded before `mark` out of the history, and write it to `keep`."""
+        self.flush()
+        data = self._path.read_bytes()
+        keep.write_bytes(data[: mark.size])
+        self._file.truncate(0)
+        self._file.write(data[mark.size :])
+        del self.ops[: mark.ops]
+        still_open = {id(op) for op in self._open.values()}
+        ended = [op.outcome for op in self.ops if id(op) not in still_open]
+        self.outcomes = {outcome: ended.count(outcome) for outcome in self.outcomes}
 
     def flush(self) -> None:
         """Hand everything recorded so far to the operating system."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from harness.failure import failures
+from harness.plan import read_plan
 from harness.record.folder import RunFolder
 from harness.record.journal import read_journal
 
@@ -12,55 +15,83 @@ TIMING_TOLERANCE_S = 0.1
 """Faults that took effect at the same moment within this are told as equal."""
 
 
-def divergences(original: Path, replay: Path) -> list[str]:
-    """Lines that say where `replay` (a run folder) diverged from `original`: what its nodes ran in,
-    which of them faults hit, when they took effect, how many ops were done, and how it ended."""
+@dataclass(frozen=True)
+class Told:
+    """What is compared of a run, in the order in which it is shown: name → words."""
+
+    words: dict[str, str]
+    moments: dict[str, float] = field(default_factory=dict)
+    """The rows among them that are moments, in seconds: small differences do not count."""
+
+
+def side_by_side(original: Path, replay: Path) -> list[str]:
+    """Lines that show where `replay` (a run's folder) differed from `original`: which nodes faults
+    hit and when, the ops done, the verdicts and the outcome, and whether it failed the same way."""
     before, after = _told(RunFolder(original)), _told(RunFolder(replay))
-    lines = [f"Replayed {original.name}; where it diverged:"]
-    for id in sorted(set(before["faults"]) | set(after["faults"]), key=_number):
-        lines += _fault(id, before["faults"].get(id), after["faults"].get(id))
-    for name in ("runtime", "outcome", "ops"):
-        if before[name] != after[name]:
-            lines.append(f"  {name}: {before[name]}, now {after[name]}")
-    if len(lines) == 1:
-        lines.append("  nowhere that was recorded")
+    rows = [
+        (name, before.words.get(name, "-"), after.words.get(name, "-"))
+        for name in dict.fromkeys([*before.words, *after.words])
+        if _differs(name, before, after)
+    ]
+    head = f"Replayed {original.name}; "
+    if not rows:
+        lines = [head + "nothing that was recorded differed."]
+    else:
+        lines = [head + "what differed:", *_table([("", "recorded", "replayed"), *rows])]
+    wanted = failures(RunFolder(original))
+    if wanted:
+        lines.append(same_failure(original, replay))
     return lines
 
 
-def _fault(id: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[str]:
-    if before is None or after is None:
-        return [f"  {id} took place {'only in the replay' if before is None else 'only before'}"]
-    lines = []
-    if before["nodes"] != after["nodes"]:
-        names = ", ".join(before["nodes"]), ", ".join(after["nodes"])
-        lines.append(f"  {id} {before['what']} hit {names[0]}, now {names[1]}")
-    shift_s = after["at_s"] - before["at_s"]
-    if abs(shift_s) > TIMING_TOLERANCE_S:
-        lines.append(f"  {id} {before['what']} took effect {shift_s:+.2f} s later than then")
-    return lines
+def same_failure(original: Path, replay: Path) -> str:
+    """A sentence on whether `replay` failed as `original` did, which did fail."""
+    wanted = failures(RunFolder(original))[0]
+    if any(wanted.same(failure) for failure in failures(RunFolder(replay))):
+        return f"It failed the same way: {wanted}."
+    return f"It did not fail the same way ({wanted})."
 
 
-def _told(folder: RunFolder) -> dict[str, Any]:
-    """Faults by id with what they hit and when, seconds after the faults' phase began."""
+def _differs(name: str, before: Told, after: Told) -> bool:
+    if name in before.moments and name in after.moments:
+        return abs(before.moments[name] - after.moments[name]) > TIMING_TOLERANCE_S
+    return before.words.get(name) != after.words.get(name)
+
+
+def _told(folder: RunFolder) -> Told:
     identity = folder.read_identity()
-    faults: dict[str, dict[str, Any]] = {}
+    words: dict[str, str] = {"runtime": str(identity.get("runtime"))}
+    moments: dict[str, float] = {}
     begun = 0
+    names: dict[str, str] = {}
+    if folder.plan.exists():
+        target = read_plan(folder.plan).target
+        words |= {f"target {name}": str(value) for name, value in target.items()}
     for event in read_journal(folder.journal):
-        if event.name == "phase" and event.data["phase"] == "during":
+        data = event.data
+        if event.name == "phase" and data["phase"] == "during":
             begun = event.time
-        elif event.name == "fault" and event.data["step"] == "asked":
-            faults[event.data["id"]] = {"what": event.data["what"]}
-        elif event.name == "fault" and event.data["step"] == "injected":
-            at_s = (event.time - begun) / 1e9
-            faults[event.data["id"]] |= {"nodes": event.data["nodes"], "at_s": at_s}
-    return {
-        "faults": {id: fault for id, fault in faults.items() if "at_s" in fault},
-        "runtime": identity.get("runtime"),
-        "outcome": identity.get("outcome"),
-        "ops": identity.get("ops"),
-    }
+        elif event.name == "fault" and data["step"] == "asked":
+            names[data["id"]] = f"{data['id']} {data['what']}"
+        elif event.name == "fault" and data["step"] in ("injected", "healed"):
+            name, at_s = names[data["id"]], (event.time - begun) / 1e9
+            if data["step"] == "injected":
+                words[name] = ", ".join(data["nodes"])
+            row = f"  {data['step']} at"
+            # (The same words for every fault: what it is of makes the row's name unique.)
+            key = f"{name}{row}"
+            words[key], moments[key] = f"{at_s:.2f} s", at_s
+    counts = identity.get("ops") or {}
+    words["ops"] = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+    for verdict in folder.read_verdicts():
+        kind = f": {verdict['anomaly']}" if verdict.get("anomaly") else ""
+        words[verdict["check"]] = f"{verdict['result']}{kind}"
+    words["outcome"] = str(identity.get("outcome"))
+    return Told(words, moments)
 
 
-def _number(id: str) -> tuple[int, str]:
-    digits = id.lstrip("f")
-    return (int(digits) if digits.isdigit() else 0, id)
+def _table(rows: Sequence[tuple[str, str, str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) + 2 for column in range(2)]
+    return [
+        f"  {name:{widths[0]}}{before:{widths[1]}}{after}".rstrip() for name, before, after in rows
+    ]

@@ -1,0 +1,123 @@
+"""What a replay repeats: the plan of a run's folder, of an exported run, or of a file by itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UnreadableError, UsageError
+from harness.plan import Plan, PlannedFault, read_plan
+from harness.record.folder import RunFolder
+from harness.record.journal import read_journal
+from harness.runtime.spec import RUNTIMES
+from harness.workload.script import read_script
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A plan and where it is from; `folder` is None for a plan in a file of its own."""
+
+    path: Path
+    plan: Plan
+    folder: RunFolder | None = None
+
+    @property
+    def runtime(self) -> str:
+        """Where the run's nodes ran, and those of its replays unless they are told otherwise."""
+        if self.folder is None:
+            return RUNTIMES[0]
+        return str(self.folder.read_identity().get("runtime", RUNTIMES[0]))
+
+
+def read_recording(path: Path) -> Recording:
+    """The recording at `path`: a run's folder, the zip that `harness export` made of one (it is
+    unpacked beside itself), or a plan.
+
+    Raises `UnreadableError` if it is none of these.
+    """
+    if path.suffix == ".zip":
+        path = unpacked(path)
+    if path.is_file():
+        return Recording(path, read_plan(path))
+    folder = RunFolder(path)
+    folder.read_identity()
+    return Recording(path, read_plan(folder.plan), folder)
+
+
+def scripted(recording: Recording) -> Plan:
+    """Its plan with the ops listed: those that the run's clients invoked. A plan by itself that
+    lists none, and a run that came to no faults, are left to the seed."""
+    plan, folder = recording.plan, recording.folder
+    if plan.ops is not None or plan.workload is None or folder is None:
+        return plan
+    begun_ns = _faults_began(folder)
+    if begun_ns is None or not folder.history.exists():
+        return plan
+    clients, nodes = plan.workload["clients"], len(plan.nodes)
+    ops = read_script(folder.history, clients, nodes, begun_ns)
+    return dataclasses.replace(plan, ops=ops)
+
+
+def pinned(recording: Recording) -> Plan:
+    """The plan of a run in which each fault that was meant for a role hits the nodes that it hit
+    then, whoever holds the role now."""
+    plan, folder = recording.plan, recording.folder
+    if folder is None:
+        return plan
+    hit = {
+        event.data["id"]: tuple(event.data["nodes"])
+        for event in read_journal(folder.journal)
+        if event.name == "fault" and event.data.get("step") == "injected"
+    }
+
+    def pin(planned: PlannedFault) -> PlannedFault:
+        who = getattr(planned.fault, "who", None)
+        if not isinstance(who, str) or who in plan.nodes or not hit.get(planned.id):
+            return planned
+        # (Shapes that name nobody hold a word in `who` that means nothing; they have their cuts.)
+        if getattr(planned.fault, "cuts", None):
+            return planned
+        changed: dict[str, Any] = {"who": hit[planned.id]}
+        fault = dataclasses.replace(planned.fault, **changed)
+        return dataclasses.replace(planned, fault=fault)
+
+    return dataclasses.replace(plan, faults=tuple(pin(planned) for planned in plan.faults))
+
+
+def unpacked(path: Path) -> Path:
+    """The run's folder in a zip, unpacked beside it unless it was before."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            runs = {name.partition("/")[0] for name in names}
+            if len(runs) != 1 or f"{next(iter(runs))}/run.json" not in names:
+                raise UnreadableError(
+                    f"{path} holds no run.", do="Name a file that `harness export` made."
+                )
+            folder = path.parent / runs.pop()
+            if not folder.exists():
+                archive.extractall(path.parent)
+            return folder
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UnreadableError(f"{path} cannot be read.", why=str(error)) from None
+
+
+def require_nodes(plan: Plan, names: tuple[str, ...], target: str) -> None:
+    """Raise `UsageError` if the plan names nodes that the target has not (any more)."""
+    lacking = [name for name in plan.nodes if name not in names]
+    if lacking:
+        raise UsageError(
+            f"The plan is for {', '.join(plan.nodes)}, but {target} has {', '.join(names)}.",
+            why=f"{', '.join(lacking)}: not among the nodes of the experiment as it is now.",
+            do="Give the experiment's target as many nodes as it had, or correct the plan.",
+        )
+
+
+def _faults_began(folder: RunFolder) -> int | None:
+    for event in read_journal(folder.journal):
+        if event.name == "phase" and event.data.get("phase") == "during":
+            return event.time
+    return None

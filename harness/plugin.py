@@ -353,8 +353,9 @@ def _begin(request: pytest.FixtureRequest) -> Run:
         runtime=settings.runtime,
         regression=short_path(item.path, config) if _is_regression(item) else None,
     )
-    for key, value in (("chaos_seed", plan.seed), ("chaos_run", str(folder.path))):
-        item.user_properties.append((key, value))
+    told = item.user_properties
+    told += [("chaos_seed", plan.seed), ("chaos_run", str(folder.path))]
+    told.append(("chaos_experiment", experiment_id(item.nodeid)))
     return live
 
 
@@ -408,6 +409,7 @@ def _forget(request: pytest.FixtureRequest, live: Run) -> None:
 
 def _finish(request: pytest.FixtureRequest, live: Run) -> None:
     """Take down what is still up, complete the folder, and tell whoever reads the reports."""
+    from harness.failure import failures
     from harness.replay.compare import side_by_side
 
     try:
@@ -421,6 +423,9 @@ def _finish(request: pytest.FixtureRequest, live: Run) -> None:
         told.append(("chaos_outcome", live.outcome))
         told.append(("chaos_mutant", live.experiment.target.mutant or ""))
         told.append(("chaos_summary", summary(live)))
+        found = failures(live.folder)
+        told.append(("chaos_failure", str(found[0]) if found else ""))
+        told.append(("chaos_seconds", live.recorder.now() / 1e9))
         recording = _recording(request.node, request.config.stash[SESSION].settings)
         if recording is not None and recording.folder is not None:
             lines = side_by_side(recording.folder.path, live.folder.path)

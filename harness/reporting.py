@@ -10,11 +10,18 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.history import MISMATCH
+from harness.sweep import Swept, sweeps
+from harness.sweep import headline as sweep_headline
+from harness.sweep import line as sweep_line
+from harness.sweep import verdicts as sweep_verdicts
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
     from harness.engine import Run
+
+
+COLOURS = {"passed": "green", "failed": "red"}
 
 
 def headline(live: Run) -> str:
@@ -115,10 +122,13 @@ def list_runs(terminalreporter: TerminalReporter, config: pytest.Config) -> None
     if not rows and not skipped:
         return
     terminalreporter.ensure_newline()
+    swept = sweeps([_swept(path, properties, config) for path, _, properties in rows])
     terminalreporter.section("chaos runs")
     for path, nodeid, properties in sorted(rows):
         outcome = str(properties["chaos_outcome"])
-        colour = {"passed": "green", "failed": "red"}.get(outcome, "yellow")
+        if outcome == "passed" and properties["chaos_experiment"] in swept:
+            continue  # (it has its line among the seeds)
+        colour = COLOURS.get(outcome, "yellow")
         name = nodeid.rpartition("::")[2]
         terminalreporter.write(f"{outcome:<8}", **{colour: True})
         mutant = f" on mutant {properties['chaos_mutant']}" if properties["chaos_mutant"] else ""
@@ -131,9 +141,36 @@ def list_runs(terminalreporter: TerminalReporter, config: pytest.Config) -> None
         terminalreporter.write_line(f" {nodeid.rpartition('::')[2]}")
         for line in reason.splitlines():
             terminalreporter.write_line(f"         {line}")
+    _list_sweeps(terminalreporter, swept)
     for text in told:
         terminalreporter.section("replay")
         terminalreporter.write_line(text)
+
+
+def _swept(path: str, properties: dict[str, object], config: pytest.Config) -> Swept:
+    return Swept(
+        experiment=str(properties["chaos_experiment"]),
+        seed=int(str(properties["chaos_seed"])),
+        outcome=str(properties["chaos_outcome"]),
+        failure=str(properties["chaos_failure"]),
+        seconds=float(str(properties["chaos_seconds"])),
+        folder=short_path(Path(path), config),
+    )
+
+
+def _list_sweeps(terminalreporter: TerminalReporter, swept: dict[str, list[Swept]]) -> None:
+    """How each experiment fared under many seeds, the seeds that did not pass first."""
+    if swept:
+        terminalreporter.section("chaos seeds")
+    for name, runs in swept.items():
+        terminalreporter.write_line(name, bold=True)
+        terminalreporter.write_line(f"  {sweep_headline(runs)}")
+        for found in sweep_verdicts(runs):
+            terminalreporter.write_line(f"  {found}")
+        for run in runs:
+            colour = COLOURS.get(run.outcome, "yellow")
+            terminalreporter.write(f"  {run.outcome:<8}", **{colour: True})
+            terminalreporter.write_line(f" {sweep_line(run)}")
 
 
 def harness_error(error: BaseException | None) -> HarnessError | None:

@@ -9,7 +9,6 @@ stderr and their exit code here, and nowhere else.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import sys
@@ -158,11 +157,10 @@ def replay(arguments: argparse.Namespace) -> int:
 
 def _replay_times(arguments: argparse.Namespace, recording: Recording, root: Path) -> int:
     from harness.failure import Failure, failures
-    from harness.replay.recorded import pinned, scripted
+    from harness.replay.recorded import plan_of
     from harness.replay.times import replay_times, workers_for
 
-    plan = pinned(recording) if arguments.exact else recording.plan
-    plan = scripted(dataclasses.replace(recording, plan=plan))
+    plan = plan_of(recording, exact=arguments.exact)
     if plan.failure is not None:
         wanted: Failure | None = Failure.from_json(plan.failure)
     else:
@@ -180,6 +178,40 @@ def _replay_times(arguments: argparse.Namespace, recording: Recording, root: Pat
     if not replays.repeats:
         return INFRASTRUCTURE
     return INVALID if any(one.outcome != "passed" for one in replays.repeats) else DONE
+
+
+def shrink(arguments: argparse.Namespace) -> int:
+    """Find the smallest plan that fails the same way."""
+    from harness.replay.recorded import read_recording
+    from harness.shrink.judge import Budget
+    from harness.shrink.recordings import Options, keep, shrink_folder, shrink_recording
+
+    recording = read_recording(arguments.recording)
+    root = _root_of(recording)
+    budget = Budget(arguments.runs, None if arguments.minutes is None else 60 * arguments.minutes)
+    options = Options(arguments.jobs, budget, arguments.runtime, arguments.exact)
+    shrunk = shrink_recording(recording, root, options, lambda line: print(line, flush=True))
+    print(f"\n{shrunk}")
+    if not shrunk.reproduced:
+        return UNKNOWN
+    plan = shrink_folder(recording) / "plan.json"
+    print(f"Plan:   {os.path.relpath(plan)}\nReplay: harness replay {os.path.relpath(plan)}")
+    if arguments.keep is not None:
+        print(f"Kept:   {os.path.relpath(keep(recording, root, arguments.keep or None))}")
+    return DONE
+
+
+def keep(arguments: argparse.Namespace) -> int:
+    """Keep a plan as a regression, which pytest carries out from then on."""
+    from harness.replay.recorded import read_recording
+    from harness.shrink.recordings import keep as keep_plan
+
+    recording = read_recording(arguments.recording)
+    path = keep_plan(recording, _root_of(recording), arguments.name)
+    print(f"Kept: {os.path.relpath(path)}. pytest {os.path.relpath(path)} carries it out.")
+    if recording.plan.target.get("mutant") is not None:
+        print(f"It was found on the mutant {recording.plan.target['mutant']}; kept without it.")
+    return DONE
 
 
 def _runs_dir_of(arguments: argparse.Namespace, root: Path) -> Path | None:
@@ -416,6 +448,31 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--runs-dir", metavar="DIR", type=Path, help="where runs go (runs)")
     runtime(command, None, "that of the recorded run")
+
+    command = add(shrink, "Find the smallest plan that fails the same way.")
+    command.add_argument(
+        "recording", metavar="RUN", type=Path, help="a failed run's folder, its zip, or a plan"
+    )
+    command.add_argument("--runs", metavar="N", type=_count, help="spend N runs at most")
+    command.add_argument(
+        "--minutes", metavar="M", type=float, default=15.0, help="spend M minutes at most (15)"
+    )
+    command.add_argument("--jobs", metavar="K", type=_count, default=2, help="K runs at a time (2)")
+    command.add_argument(
+        "--exact",
+        action="store_true",
+        help="faults hit the nodes they hit, whoever holds the role now",
+    )
+    command.add_argument(
+        "--keep", metavar="NAME", nargs="?", const="", help="keep the plan as a regression"
+    )
+    runtime(command, None, "that of the recorded run")
+
+    command = add(keep, "Keep a plan as a regression: a test that pytest carries out from then on.")
+    command.add_argument(
+        "recording", metavar="RUN", type=Path, help="a run's folder (shrunk or not), or a plan"
+    )
+    command.add_argument("--name", help="of the file (made of the test and what was found)")
 
     command = add(export, "Make one file of a run, which replays on another machine.")
     command.add_argument("folder", metavar="RUN", type=Path, help="the folder of a run")

@@ -20,6 +20,7 @@ import pytest
 from harness import seeds
 from harness.errors import AbortedError, HarnessError, MissingPartError, UsageError
 from harness.reporting import (
+    failed_runs,
     harness_error,
     headline,
     list_runs,
@@ -48,6 +49,9 @@ does not matter."""
 
 WORKER = "HARNESS_WORKER_PIPES"
 """Set in the environment of workers that carry out plans for replays (`harness.replay.workers`)."""
+
+SHRINK_S = 600.0
+"""The most that `--chaos-shrink` spends on one failure."""
 
 SEED_NUMBER = "chaos_seed_number"
 """The fixture that `--chaos-seeds` parametrizes; not for use in tests."""
@@ -335,6 +339,8 @@ def _begin(request: pytest.FixtureRequest) -> Run:
         experiment = dataclasses.replace(experiment, target=target)
     if recording is not None:
         plan = _recorded_plan(recording, experiment, request, exact=settings.exact)
+        if plan.load is None and plan.workload is not None:
+            experiment = dataclasses.replace(experiment, load=None)
     else:
         plan = _fresh_plan(item, experiment, settings)
     if (stop := settings.runs_dir / STOP_FILE).exists():
@@ -371,14 +377,13 @@ def _recording(item: pytest.Item, settings: Settings) -> Recording | None:
 def _recorded_plan(
     recording: Recording, experiment: Experiment, request: pytest.FixtureRequest, *, exact: bool
 ) -> Plan:
-    from harness.replay.recorded import pinned, require_nodes, scripted
+    from harness.replay.recorded import pinned, plan_of, require_nodes
 
-    plan = pinned(recording) if exact else recording.plan
-    require_nodes(plan, experiment.target.all_names, experiment.target.name)
+    require_nodes(recording.plan, experiment.target.all_names, experiment.target.name)
     if request.fixturename == "run":
-        # Step-by-step experiments do what they do; what was invoked then is no script of theirs.
-        plan = scripted(dataclasses.replace(recording, plan=plan))
-    return plan
+        return plan_of(recording, exact=exact)
+    # Step-by-step experiments do what they do; what was invoked then is no script of theirs.
+    return pinned(recording) if exact else recording.plan
 
 
 def _fresh_plan(item: pytest.Item, experiment: Experiment, settings: Settings) -> Plan:
@@ -496,6 +501,36 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     list_runs(terminalreporter, config)
+    if config.stash[SESSION].settings.shrink:
+        _shrink_failures(terminalreporter, config)
+
+
+def _shrink_failures(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    """Shrink the plan of the first run of each failure."""
+    from harness.replay.recorded import read_recording
+    from harness.shrink.judge import Budget
+    from harness.shrink.recordings import Options, shrink_folder, shrink_recording
+
+    first: dict[tuple[str, str], Path] = {}
+    for told in failed_runs(terminalreporter):
+        named = str(told["chaos_experiment"]), str(told["chaos_failure"])
+        first.setdefault(named, Path(str(told["chaos_run"])))
+    for (experiment, failure), path in first.items():
+        terminalreporter.section(f"shrinking {experiment.rpartition('::')[2]}")
+        terminalreporter.write_line(failure)
+        recording = read_recording(path)
+        options = Options(budget=Budget(seconds=SHRINK_S), runtime=recording.runtime)
+        try:
+            shrunk = shrink_recording(
+                recording, config.rootpath, options, terminalreporter.write_line
+            )
+        except HarnessError as error:
+            terminalreporter.write_line(str(error), red=True)
+            continue
+        terminalreporter.write_line(f"\n{shrunk}")
+        if shrunk.reproduced:
+            plan = short_path(shrink_folder(recording) / "plan.json", config)
+            terminalreporter.write_line(f"Plan: {plan} (harness keep makes it a regression)")
 
 
 @contextmanager

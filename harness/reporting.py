@@ -147,6 +147,18 @@ def list_runs(terminalreporter: TerminalReporter, config: pytest.Config) -> None
         terminalreporter.write_line(text)
 
 
+def failed_runs(terminalreporter: TerminalReporter) -> list[dict[str, object]]:
+    """What is told of the runs of this session that failed in a way that can be named."""
+    told = [
+        dict(report.user_properties)
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "teardown"
+    ]
+    failed = ("failed", "unsteady")
+    return [one for one in told if one.get("chaos_outcome") in failed and one["chaos_failure"]]
+
+
 def _swept(path: str, properties: dict[str, object], config: pytest.Config) -> Swept:
     return Swept(
         experiment=str(properties["chaos_experiment"]),

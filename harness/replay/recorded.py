@@ -53,12 +53,18 @@ def scripted(recording: Recording) -> Plan:
     plan, folder = recording.plan, recording.folder
     if plan.ops is not None or plan.workload is None or folder is None:
         return plan
-    begun_ns = _faults_began(folder)
+    begun_ns = faults_began(folder)
     if begun_ns is None or not folder.history.exists():
         return plan
     clients, nodes = plan.workload["clients"], len(plan.nodes)
     ops = read_script(folder.history, clients, nodes, begun_ns)
     return dataclasses.replace(plan, ops=ops)
+
+
+def plan_of(recording: Recording, *, exact: bool = False) -> Plan:
+    """The plan to carry out again: with its ops listed, and with `exact` its faults `pinned`."""
+    plan = pinned(recording) if exact else recording.plan
+    return scripted(dataclasses.replace(recording, plan=plan))
 
 
 def pinned(recording: Recording) -> Plan:
@@ -116,7 +122,8 @@ def require_nodes(plan: Plan, names: tuple[str, ...], target: str) -> None:
         )
 
 
-def _faults_began(folder: RunFolder) -> int | None:
+def faults_began(folder: RunFolder) -> int | None:
+    """When the faults' phase of a run began, in nanoseconds since its start; None if it did not."""
     for event in read_journal(folder.journal):
         if event.name == "phase" and event.data.get("phase") == "during":
             return event.time

@@ -43,8 +43,9 @@ END_S = 60.0
 
 class Workers:
     """Up to `count` worker processes for `experiment` of the project at `root`. Runs go to
-    `runs_dir` (None: where the project has them), plans and the workers' own output to `scratch`. A context manager; its end cancels
-    what waits, and interrupts what is under way, which undoes itself."""
+    `runs_dir` (None: where the project has them), plans and the workers' own output to `scratch`.
+    A context manager; its end cancels what waits, and interrupts what is under way, which undoes
+    itself."""
 
     def __init__(
         self,

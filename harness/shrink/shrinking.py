@@ -1,0 +1,381 @@
+"""Shrinking a plan: the passes in turn, each from the smallest plan so far, until none helps.
+
+The order is that of gain for the time it costs. Faults go first: they are what a person wants to
+know, few, and what is left of them says how long a run must be. Then the run is made shorter, which
+makes every further run quicker; then ops go by large steps; then the rest.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.failure import Failure
+from harness.plan import Plan
+from harness.replay.repeat import Carry
+from harness.shrink import edits, passes
+from harness.shrink.aloud import count, seconds, sentence
+from harness.shrink.hints import Hints
+from harness.shrink.judge import Budget, Candidate, Judge, SpentError
+from harness.shrink.log import Log
+from harness.shrink.passes import Care, Steps
+from harness.shrink.rate import Rate, Rule, confirming, rule
+
+FIRST_RUNS = 5
+"""A plan that fails in none of so many runs is given up."""
+
+FIRST_HITS = 3
+"""So many failures are enough to begin with."""
+
+CONFIRMING_RUNS = 10
+"""The runs that say how often the shrunk plan fails."""
+
+WANTED = 0.9
+"""The share of them that must fail, unless the plan that was given fails less often."""
+
+TARGET = 0.2
+"""From this share of the ops on, steps are small: a candidate has to fail once more to be taken."""
+
+_HITS: dict[Care, int] = {"quick": 1, "usual": 2, "careful": 3}
+"""How often a candidate must fail to be accepted; see `harness.shrink.rate.Rule`."""
+
+PROGRESS = 0.1
+"""Another round is worth it if the last one saved so much of the ops, of the time, or a fault."""
+
+Pass = Callable[[Plan, Hints, int], Steps]
+
+_PASSES: Sequence[tuple[str, Pass]] = (
+    ("faults", passes.fewer_faults),
+    ("faults", passes.each_fault),
+    ("load", passes.no_load),
+    ("length", passes.shorter),
+    ("ops", passes.fewer_ops),
+    ("length of faults", passes.shorter_faults),
+    ("length", passes.shorter),
+    ("clients", passes.fewer_clients),
+    ("keys", passes.fewer_keys),
+    ("nodes", passes.fewer_nodes),
+    ("ops", passes.fewer_moments),
+    ("ops", passes.single_ops),
+)
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """What a shrink came to.
+
+    `plan` is the smallest that was accepted, `given` the one it began with. `rate` says how often
+    `plan` failed, in runs that had no part in choosing it if `confirmed`; `original` the same of
+    `given`. `why` it ended: `done` (no pass helps any more), `spent` (the budget), or `not
+    reproduced` (`given` did not fail again; `plan` is it then). `runs` and `seconds` are what this
+    call took, `known` the runs that the log held before.
+    """
+
+    plan: Plan
+    given: Plan
+    rate: Rate
+    original: Rate
+    why: str
+    confirmed: bool
+    runs: int
+    known: int
+    seconds: float
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether the given plan failed again at all."""
+        return self.original.hits > 0
+
+    @property
+    def faults(self) -> tuple[int, int]:
+        """How many faults there were, and are."""
+        return len(self.given.faults), len(self.plan.faults)
+
+    @property
+    def ops(self) -> tuple[int, int]:
+        """How many ops there were, and are."""
+        return len(self.given.ops or ()), len(self.plan.ops or ())
+
+    @property
+    def sentence(self) -> str:
+        """The shrunk plan, read aloud."""
+        return sentence(self.plan)
+
+    def __str__(self) -> str:
+        if not self.reproduced:
+            return f"not reproduced in {count(self.original.runs, 'run')}: {self.sentence}"
+        lines = [self.sentence, f"  {self.rate}{'' if self.confirmed else ', not confirmed'}"]
+        faults, ops = self.faults, self.ops
+        lines.append(
+            f"  faults {faults[0]} → {faults[1]}, ops {ops[0]} → {ops[1]}, "
+            f"{seconds(edits.length(self.given))} → {seconds(edits.length(self.plan))}"
+        )
+        spent = f"{count(self.runs, 'run')}, {self.seconds:.0f} s"
+        before = f" after {count(self.known, 'run')} of an earlier one" if self.known else ""
+        ended = "; the budget is spent" if self.why == "spent" else ""
+        return "\n".join([*lines, f"  {spent}{before}{ended}"])
+
+
+def shrink(
+    plan: Plan,
+    wanted: Failure,
+    carry: Carry,
+    *,
+    folder: Path,
+    at_once: int = 1,
+    budget: Budget | None = None,
+    hints: Hints | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Shrunk:
+    """Find a smaller plan that still fails as `wanted`; `plan` should list its ops.
+
+    `carry` carries out plans, `at_once` of them at the same time. `folder` (made if it is missing)
+    always holds the best plan so far, `plan.json`, and every run, `log.jsonl`; a shrink that was
+    stopped, by the budget or by Ctrl-C, goes on from there when it is called again with the same
+    plan. `tell` gets a line for each step.
+
+    Raises `UsageError` if `folder` belongs to the shrink of another plan, and what `carry` failed
+    with if not even `plan` could be carried out.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with Log(folder / "log.jsonl", edits.digest(plan), wanted) as log:
+        judge = Judge(carry, wanted, log, at_once=at_once, clock=clock)
+        try:
+            return _Shrinking(plan, wanted, judge, log.runs, folder, at_once, hints, tell).go(
+                budget or Budget()
+            )
+        finally:
+            judge.close()
+
+
+class _Shrinking:
+    """One shrink under way. `chain` are the plans that were accepted, each smaller than the one
+    before."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        wanted: Failure,
+        judge: Judge,
+        known: int,
+        folder: Path,
+        at_once: int,
+        hints: Hints | None,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._wanted = wanted
+        self._judge = judge
+        self._known = known
+        self._folder = folder
+        self._ways = min(at_once, 3)
+        self._hints = hints or Hints()
+        self._tell = tell
+        self.chain = [Candidate(plan, "the plan as it was given")]
+        self._original = Rate()
+        self._rate = Rate()
+        """Of the plans that were accepted, all together: what is expected of candidates. (One lucky
+        run says nothing about the rate, and is left out.)"""
+        self._spent = False
+
+    @property
+    def best(self) -> Candidate:
+        return self.chain[-1]
+
+    def go(self, budget: Budget) -> Shrunk:
+        """All of it. Some of the budget is kept for confirming."""
+        judge = self._judge
+        reserve = 0 if budget.runs is None else min(CONFIRMING_RUNS, budget.runs // 4)
+        judge.limit = Budget(
+            None if budget.runs is None else budget.runs - reserve,
+            None if budget.seconds is None else 0.85 * budget.seconds,
+        )
+        if self._known:
+            self._tell(f"going on from {count(self._known, 'run')} in the log")
+        try:
+            if not self._reproduce():
+                return self._shrunk("not reproduced", self._original, confirmed=False)
+            self._rounds()
+        except SpentError:
+            self._spent = True
+        if not self._original.hits:
+            return self._shrunk("not reproduced", self._original, confirmed=False)
+        judge.limit = budget
+        rate, confirmed = self._confirm()
+        return self._shrunk("spent" if self._spent else "done", rate, confirmed)
+
+    def _reproduce(self) -> bool:
+        """Carry out the given plan until it is known how often it fails, more or less."""
+        given = self.best
+        spent = False
+        try:
+            _, self._original = self._judge.afresh(given, Rule(FIRST_HITS, FIRST_RUNS))
+        except SpentError:
+            self._original, spent = self._judge.seen(given), True
+        self._rate = self._original
+        self._tell(f"the plan as it was given: {self._original}")
+        if self._original.hits:
+            self._keep()
+        elif (error := self._judge.why_not(given)) is not None:
+            raise error
+        if spent:
+            raise SpentError
+        return self._original.hits > 0
+
+    def _rounds(self) -> None:
+        """All passes, until a whole round makes no progress."""
+        progress = True
+        while progress:
+            before = self.best.plan
+            for name, make in _PASSES:
+                self._pass(name, make)
+            progress = _progress(before, self.best.plan)
+        self._pass("figures", passes.readable_figures)
+
+    def _pass(self, name: str, make: Pass) -> None:
+        """One pass from the best plan on; what it accepts too quickly is confirmed after it."""
+        judge, before = self._judge, self.best
+        runs, begun_s = judge.runs, judge.seconds
+        quickly = False
+        try:
+            steps = make(before.plan, self._hints, self._ways)
+            got: int | None = None
+            while True:
+                tried = steps.send(got)
+                got = judge.first(tried.candidates, self._rule(tried.care))
+                if got is not None:
+                    quickly = tried.care == "quick"
+                    self._accept(tried.candidates[got], quickly)
+        except StopIteration:
+            pass
+        finally:
+            self._report(name, before, judge.runs - runs, judge.seconds - begun_s)
+        if self.best is not before and name == "length":
+            self._hints = replace(self._hints, window_s=None)  # (times mean something else now)
+        if quickly:
+            self._hold()
+
+    def _hold(self) -> None:
+        """Step back from what was accepted by one lucky run."""
+        while len(self.chain) > 1:
+            held, rate = self._judge.afresh(self.best, self._rule("usual"))
+            if held:
+                self._rate = self._rate + rate
+                return
+            self._tell(f"back: {self.best.what} was luck ({rate})")
+            self._judge.refuse(self.best)
+            self.chain.pop()
+            self._keep()
+
+    def _confirm(self) -> tuple[Rate, bool]:
+        """How often the best plan fails; if that is too seldom, an earlier one is the best. Steps
+        back are larger and larger. Where none fails often enough, the one that failed most is."""
+        tried: list[tuple[int, Rate]] = []
+        at, step, held, over = len(self.chain) - 1, 1, False, False
+        while at >= 0 and not (held or over):
+            candidate = self.chain[at]
+            since = self._judge.looked_at(candidate)
+            try:
+                held, rate = self._judge.afresh(
+                    candidate, confirming(CONFIRMING_RUNS, self._wanted_rate())
+                )
+            except SpentError:
+                self._spent = over = True
+                rate = self._judge.seen(candidate, since)
+            if rate.runs:
+                tried.append((at, rate))
+                self._rate += rate
+                self._tell(f"confirming {sentence(candidate.plan)}: {rate}")
+            at, step = (max(0, at - step) if at else -1), 2 * step
+        if not tried:
+            return self._judge.seen(self.best), False
+        # What held is the last one. If none did, larger plans fail no more often, it seems.
+        at, rate = tried[-1] if held else _smallest_of_equals(tried)
+        if at < len(self.chain) - 1:
+            del self.chain[at + 1 :]
+            self._keep()
+        return rate, True
+
+    def _wanted_rate(self) -> float:
+        """How often a plan must fail to be the last word: no oftener than the given plan did, nor
+        than all accepted ones together, where those make plain that nine of ten is out of reach."""
+        low, high = self._rate.interval()
+        return min(WANTED, self._original.share, WANTED if high >= WANTED else low)
+
+    def _rule(self, care: Care) -> Rule:
+        ops = self.chain[0].plan.ops
+        if care == "usual" and ops and len(self.best.plan.ops or ()) <= TARGET * len(ops):
+            care = "careful"
+        return rule(_HITS[care], self._rate.expected)
+
+    def _accept(self, candidate: Candidate | None, quickly: bool) -> None:
+        assert candidate is not None
+        if candidate.digest == self.best.digest:
+            return
+        self.chain.append(candidate)
+        self._keep()
+        if not quickly:
+            self._rate += self._judge.seen(candidate, 0, self._judge.looked_at(candidate))
+
+    def _keep(self) -> None:
+        """Have the best plan on disk, as one that is kept for this failure."""
+        self._marked(self.best.plan).write(self._folder / "plan.json")
+
+    def _marked(self, plan: Plan) -> Plan:
+        return replace(plan, about=sentence(plan), failure=self._wanted.to_json())
+
+    def _report(self, name: str, before: Candidate, runs: int, took_s: float) -> None:
+        cost = f"({count(runs, 'run')}, {took_s:.0f} s)"
+        if self.best is not before:
+            self._tell(f"{name}: {_changed(before.plan, self.best.plan)} {cost}")
+        elif runs:
+            self._tell(f"{name}: nothing smaller {cost}")
+
+    def _shrunk(self, why: str, rate: Rate, confirmed: bool) -> Shrunk:
+        return Shrunk(
+            plan=self._marked(self.best.plan),
+            given=self.chain[0].plan,
+            rate=rate,
+            original=self._original,
+            why=why,
+            confirmed=confirmed,
+            runs=self._judge.runs,
+            known=self._known,
+            seconds=self._judge.seconds,
+        )
+
+
+def _smallest_of_equals(tried: Sequence[tuple[int, Rate]]) -> tuple[int, Rate]:
+    """The first, and so the smallest, that is not clearly worse than the best."""
+    best = max(tried, key=lambda one: one[1].interval()[0])[1]
+    return next(one for one in tried if one[1].interval()[1] >= best.share)
+
+
+def _changed(before: Plan, after: Plan) -> str:
+    """What became smaller: "faults 7 → 1, 20 s → 6.5 s"."""
+    figures = [
+        ("faults", len(before.faults), len(after.faults)),
+        ("clients", _clients(before), _clients(after)),
+        ("ops", len(before.ops or ()), len(after.ops or ())),
+    ]
+    told = [f"{what} {one} → {other}" for what, one, other in figures if one != other]
+    lengths = edits.length(before), edits.length(after)
+    if not math.isclose(*lengths, abs_tol=0.01):
+        told.append(f"{seconds(lengths[0])} → {seconds(lengths[1])}")
+    return ", ".join(told) or "simpler"
+
+
+def _progress(before: Plan, after: Plan) -> bool:
+    """Whether enough has changed for passes that found nothing to find something."""
+    if len(after.faults) < len(before.faults):
+        return True
+    shares = [len(after.ops or ()) / max(1, len(before.ops or ()))]
+    shares.append(edits.length(after) / edits.length(before))
+    return min(shares) <= 1 - PROGRESS
+
+
+def _clients(plan: Plan) -> int:
+    return len({op.client for op in plan.ops or ()})

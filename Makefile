@@ -46,6 +46,7 @@ test: venv
 mutants: venv
 	.venv/bin/harness mutants etcd --only-expected
 	.venv/bin/harness mutants payments --only-expected
+	.venv/bin/harness mutants redis --only-expected
 
 lint: venv
 	.venv/bin/ruff check .

@@ -114,6 +114,12 @@ async def prove_free(site: Site, links: Iterable[Link], sound: Sound) -> int:
         if asyncio.get_running_loop().time() >= deadline:
             break
         await asyncio.sleep(0.02)
+    # The last round may have taken all the time, for a link that was cut while it was asked; what
+    # another fault did meanwhile to the others is no answer of theirs.
+    waiting = _with_probe(site, _undisturbed(site, waiting))
+    soundings = await _sound(site, waiting, sound)
+    free += sum(said.free for said in soundings.values())
+    waiting = [link for link in waiting if link not in soundings or not soundings[link].free]
     probes = site.cluster.target.probes
     directly = await asyncio.gather(*(sound(link.upstream, probes[link.port]) for link in waiting))
     for link, direct in zip(waiting, directly, strict=True):

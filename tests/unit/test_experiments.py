@@ -6,10 +6,14 @@ from types import ModuleType
 
 import pytest
 
-from experiments import test_etcd, test_payments
+from experiments import test_etcd, test_payments, test_redis
 from harness.declare import Experiment, experiment_of
 
-ABOUT_A_FLAW = {"test_serializable_reads_are_stale"}
+ABOUT_A_FLAW = {
+    "test_serializable_reads_are_stale",
+    "test_acknowledged_adds_are_lost",
+    "test_acknowledged_adds_are_lost_amid_other_faults",
+}
 """They pass only while the flaw is found."""
 
 
@@ -18,13 +22,13 @@ def experiments(module: ModuleType) -> dict[str, Experiment]:
     return {name: one for name, one in found.items() if one is not None}
 
 
-@pytest.mark.parametrize("module", [test_etcd, test_payments])
+@pytest.mark.parametrize("module", [test_etcd, test_payments, test_redis])
 def test_every_experiment_catches_a_mutant(module: ModuleType) -> None:
     without = {name for name, one in experiments(module).items() if not one.catches}
     assert without <= ABOUT_A_FLAW
 
 
-@pytest.mark.parametrize("module", [test_etcd, test_payments])
+@pytest.mark.parametrize("module", [test_etcd, test_payments, test_redis])
 def test_every_mutant_is_caught_by_an_experiment(module: ModuleType) -> None:
     declared = list(experiments(module).values())
     caught = {mutant for one in declared for mutant in one.catches}

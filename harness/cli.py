@@ -214,6 +214,31 @@ def keep(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def report(arguments: argparse.Namespace) -> int:
+    """Make the report of a run, of two side by side, or the overview of all."""
+    from harness import report
+    from harness.project import find_runs_dir
+    from harness.record.folder import RunFolder
+
+    if arguments.index:
+        if arguments.run or arguments.other:
+            raise UsageError("harness report --index names no run.", do="Leave RUN out.")
+        runs_dir = find_runs_dir(arguments.runs_dir, Path())
+        pages = [report.write_index(runs_dir, arguments.inline)]
+    elif arguments.run is None:
+        raise UsageError(
+            "harness report needs a run.", do="harness report runs/<run>, or harness report --index"
+        )
+    elif arguments.other is None:
+        pages = [report.write(RunFolder(arguments.run), arguments.inline)]
+    else:
+        one, other = RunFolder(arguments.run), RunFolder(arguments.other)
+        pages = [report.write_comparison(one, other, arguments.inline)]
+    for page in pages:
+        print(os.path.relpath(page))
+    return DONE
+
+
 def _runs_dir_of(arguments: argparse.Namespace, root: Path) -> Path | None:
     """Where new runs go: as asked, or here if the project came along with a run; None for where
     the project has them."""
@@ -448,6 +473,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--runs-dir", metavar="DIR", type=Path, help="where runs go (runs)")
     runtime(command, None, "that of the recorded run")
+
+    command = add(report, "Make the report of a run, of two side by side, or the overview of all.")
+    command.add_argument("run", metavar="RUN", type=Path, nargs="?", help="the folder of a run")
+    command.add_argument(
+        "other",
+        metavar="OTHER",
+        type=Path,
+        nargs="?",
+        help="another run, to compare with the first",
+    )
+    command.add_argument("--index", action="store_true", help="the overview page of all runs")
+    command.add_argument(
+        "--inline", action="store_true", help="one file that needs none beside it, to be sent"
+    )
+    command.add_argument("--runs-dir", metavar="DIR", type=Path, default=Path("runs"))
 
     command = add(shrink, "Find the smallest plan that fails the same way.")
     command.add_argument(

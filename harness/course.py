@@ -227,13 +227,18 @@ class Course:
             self._run.journal.write("note", what=said)
 
     def _asked_to_stop(self) -> str | None:
-        if self._run.stop_asked is not None:
-            return self._run.stop_asked
-        folder = self._run.folder.path
-        for path in (folder / STOP_FILE, folder.parent / STOP_FILE):
-            if path.exists():
-                return f"there is a file {path}; remove it before the next run"
-        return None
+        return asked_to_stop(self._run)
+
+
+def asked_to_stop(run: Run) -> str | None:
+    """Why a person wants the run to stop; None if nobody does."""
+    if run.stop_asked is not None:
+        return run.stop_asked
+    folder = run.folder.path
+    for path in (folder / STOP_FILE, folder.parent / STOP_FILE):
+        if path.exists():
+            return f"there is a file {path}; remove it before the next run"
+    return None
 
 
 def first_of(error: Exception) -> Exception:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.errors import UsageError
 from harness.faults._schedules import Schedulable
@@ -18,6 +18,9 @@ from harness.runtime.needs import NEEDS
 from harness.target import Target
 from harness.units import Duration, seconds, to_seconds
 from harness.workload import Client, Workload
+
+if TYPE_CHECKING:
+    from harness.engine import Run
 
 ATTRIBUTE = "__chaos_experiment__"
 
@@ -41,6 +44,8 @@ class Experiment:
     catches: Mapping[str, str] = field(default_factory=dict)
     may_catch: Mapping[str, str] = field(default_factory=dict)
     needs: Sequence[str] = ()
+    explore: Callable[[Run], Coroutine[Any, Any, None]] | None = None
+    """What is done on the started cluster in the place of the usual course (`harness.machine`)."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.target, Target):

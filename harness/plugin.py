@@ -425,6 +425,8 @@ def _finish(request: pytest.FixtureRequest, live: Run) -> None:
     finally:
         live.end(*live.conclusion())
         told = request.node.user_properties
+        if WORKER not in os.environ:  # (who has workers make many runs wants few of them told)
+            told.append(("chaos_report", _report(live)))
         told.append(("chaos_outcome", live.outcome))
         told.append(("chaos_mutant", live.experiment.target.mutant or ""))
         told.append(("chaos_summary", summary(live)))
@@ -435,6 +437,19 @@ def _finish(request: pytest.FixtureRequest, live: Run) -> None:
         if recording is not None and recording.folder is not None:
             lines = side_by_side(recording.folder.path, live.folder.path)
             told.append(("chaos_divergences", "\n".join(lines)))
+
+
+def _report(live: Run) -> str:
+    """Make the run's report; what is wrong with it where that fails, which must not decide about
+    the test."""
+    from harness.report import write
+    from harness.reporting import failed_report
+
+    try:
+        write(live.folder)
+    except Exception as error:
+        return failed_report(error)
+    return ""
 
 
 # The verdict of a test

@@ -32,6 +32,7 @@ class Progress:
         self._terminal = reporter.isatty
         self._line_open = False
         self._begun = False
+        self._example = False
 
     def hear(self, event: Event) -> None:
         """Take an event; it is shown by the next `show`."""
@@ -62,7 +63,10 @@ class Progress:
                 self._reporter.rewrite(f"  {event.at_s:6.1f} s  {_status(event)}", erase=True)
                 self._line_open = True
             return
-        text = _told(event)
+        if event.name == "phase":
+            self._example = "example" in event.data
+        # Of the examples of a machine a note each is enough.
+        text = None if self._example and _is_a_step(event) else _told(event)
         if text is None:
             return
         self.clear()
@@ -79,6 +83,10 @@ def _status(event: Event) -> str:
         f"{data['phase']}: {faults} | {data['ops_per_s']} ops/s, "
         f"{data['ok']} ok, {data['fail']} fail, {data['info']} info"
     )
+
+
+def _is_a_step(event: Event) -> bool:
+    return event.name == "phase" or (event.name == "fault" and event.data["step"] != "failed")
 
 
 def _told(event: Event) -> str | None:

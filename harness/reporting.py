@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, with_place
 from harness.history import MISMATCH
 from harness.sweep import Swept, sweeps
 from harness.sweep import headline as sweep_headline
@@ -51,6 +51,7 @@ def story(live: Run) -> str:
         lines += ["Faults:", *(f"  {bite}" for bite in told)]
     lines += [
         f"Run:    {live.folder.path}",
+        f"Report: {live.folder.report}",
         f"Seed:   {live.plan.seed}",
         f"Replay: {live.replay_command}",
     ]
@@ -103,6 +104,11 @@ def load_lines(live: Run) -> list[str]:
     return lines
 
 
+def failed_report(error: Exception) -> str:
+    """That a run has no report, and why."""
+    return f"No report could be made: {with_place(error)}"
+
+
 def list_runs(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     """For each run its outcome, seed, what it met, and its folder; why others were skipped."""
     rows = []
@@ -135,6 +141,8 @@ def list_runs(terminalreporter: TerminalReporter, config: pytest.Config) -> None
         terminalreporter.write_line(f" {name}{mutant} (seed {properties['chaos_seed']})")
         for line in str(properties["chaos_summary"]).splitlines():
             terminalreporter.write_line(f"         {line}")
+        if wrong := properties.get("chaos_report"):
+            terminalreporter.write_line(f"         {wrong}")
         terminalreporter.write_line(f"         {short_path(Path(path), config)}")
     for nodeid, reason in sorted(skipped):
         terminalreporter.write("skipped ", yellow=True)

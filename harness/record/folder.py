@@ -88,6 +88,10 @@ class RunFolder:
         return self.path / "resources.jsonl"
 
     @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
     def source(self) -> Path:
         """The experiment and what it imports of its project, in an exported run."""
         return self.path / "source"

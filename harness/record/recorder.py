@@ -149,7 +149,7 @@ class Recorder:
         del self.ops[: mark.ops]
         still_open = {id(op) for op in self._open.values()}
         ended = [op.outcome for op in self.ops if id(op) not in still_open]
-        self.outcomes = {outcome: ended.count(outcome) for outcome in self.outcomes}
+        self.outcomes = {outcome: sum(one == outcome for one in ended) for outcome in self.outcomes}
 
     def flush(self) -> None:
         """Hand everything recorded so far to the operating system."""

@@ -21,6 +21,8 @@ from harness.declare import experiment_of
 from harness.errors import UsageError
 from harness.plugin import IMPORTED, experiment_id
 from harness.record.folder import RunFolder
+from harness.report.page import report
+from harness.report.reading import read
 
 MAX_FILE_BYTES = 5_000_000
 """Of the project's files: what is larger is no source."""
@@ -39,9 +41,9 @@ def export(folder: RunFolder, root: Path, to: Path) -> list[Path]:
         with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in sorted(folder.path.rglob("*")):
                 inside = path.relative_to(folder.path)
-                # What was found out about the run later is made again from the rest.
-                if path.is_file() and inside.parts[0] not in ("source", "shrink"):
+                if path.is_file() and inside.parts[0] not in ("source", "shrink", "report.html"):
                     archive.write(path, f"{name}/{inside}")
+            archive.writestr(f"{name}/report.html", report(read(folder), inline=True))
             for path in sources:
                 archive.write(root / path, f"{name}/source/{path}")
     except OSError as error:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from harness import report
 from harness.errors import HarnessError
 from harness.failure import Failure
 from harness.plan import Plan
 from harness.portal import sigterm_interrupts
+from harness.record.folder import RunFolder
 from harness.replay.repeat import Repeat
 from harness.replay.workers import Workers
 
@@ -88,6 +90,7 @@ def replay_times(
                 tell(f"{number:>3}  broken   {error}")
                 continue
             repeats.append(repeat)
+            report.write(RunFolder(repeat.folder))
             tell(f"{number:>3}  {_line(repeat, wanted)}")
     return Replays(wanted, tuple(repeats), tuple(broken))
 

@@ -271,9 +271,21 @@ def _readable_fields(fault: Fault) -> dict[str, Any]:
 
 def gaps(plan: Plan) -> list[tuple[float, float]]:
     """The stretches between two faults in which none is in force."""
-    ordered = sorted(plan.faults, key=lambda fault: fault.at_s)
-    ends = itertools.accumulate((end(fault) for fault in ordered), max)
-    found = zip(ends, (fault.at_s for fault in ordered[1:]), strict=False)
+    return _between([(fault.at_s, end(fault)) for fault in plan.faults])
+
+
+def idle(plan: Plan) -> list[tuple[float, float]]:
+    """The stretches from the beginning to the last fault or op in which no fault is in force and
+    no op begins."""
+    busy = [(fault.at_s, end(fault)) for fault in plan.faults]
+    busy += [(op.at_s, op.at_s) for op in plan.ops or () if op.at_s <= plan.duration_s]
+    return _between([(0.0, 0.0), *busy])
+
+
+def _between(busy: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    busy.sort()
+    ends = itertools.accumulate((to_s for _, to_s in busy), max)
+    found = zip(ends, (from_s for from_s, _ in busy[1:]), strict=False)
     return [(from_s, to_s) for from_s, to_s in found if to_s > from_s]
 
 

@@ -29,6 +29,9 @@ Care: TypeAlias = Literal["quick", "usual", "careful"]
 MARGINS_S = (0.5, 1.5)
 """What is left before the first fault and after the last one, when a run is made shorter."""
 
+PAUSE_S = 0.5
+"""What is left of a stretch in which nothing happens."""
+
 WORTH_S = 0.5
 """A run that would become shorter by less than this is left as it is."""
 
@@ -57,18 +60,27 @@ Steps: TypeAlias = Generator[Try, int | None, None]
 
 def fewer_faults(plan: Plan, hints: Hints, ways: int) -> Steps:
     """Only the faults that are needed, which may be none: those hinted at first."""
-    faults = list(plan.faults)
+    hinted = [fault for fault in plan.faults if fault.id in hints.faults]
+    order: list[str] = []
+    if hinted and len(hinted) < len(plan.faults):
+        what = _only([fault.id for fault in hinted], "fault")
+        only = edits.with_faults(plan, hinted)
+        from_s, to_s = _busy(only)
+        around = edits.window(only, from_s - MARGINS_S[-1], to_s + MARGINS_S[-1])
+        # Every run is as long as the plan, so it pays to make it shorter at once.
+        short = _offer(around, f"{what}, and {seconds(MARGINS_S[-1])} around")
+        batch = [short if _saves(only, short) else None, Candidate(only, what)]
+        if (got := (yield Try(batch, "quick"))) is not None:
+            plan = _plan(batch, got)
+        # If they are not enough, they are still needed, perhaps.
+        order = [fault.id for fault in hinted]
 
     def candidate(kept: Sequence[PlannedFault]) -> Candidate:
-        what = _only([fault.id for fault in kept], "fault")
-        return Candidate(edits.with_faults(plan, kept), what)
+        return Candidate(
+            edits.with_faults(plan, kept), _only([fault.id for fault in kept], "fault")
+        )
 
-    hinted = [fault for fault in faults if fault.id in hints.faults]
-    if hinted and len(hinted) < len(faults):
-        if (yield Try([candidate(hinted)], "quick")) is not None:
-            faults = hinted
-        else:  # they may be needed, but are not enough
-            faults = hinted + [fault for fault in faults if fault not in hinted]
+    faults = sorted(plan.faults, key=lambda fault: fault.id not in order)
     yield from _search(smallest(faults, ways=ways), candidate, "quick")
 
 
@@ -90,6 +102,9 @@ def no_load(plan: Plan, hints: Hints, ways: int) -> Steps:
 
 def shorter(plan: Plan, hints: Hints, ways: int) -> Steps:
     """A shorter run: without what comes after the faults, before them and between them."""
+    batch = [offer for offer in (_without_waiting(plan),) if _saves(plan, offer)]
+    if (got := (yield Try(batch))) is not None:
+        plan = _plan(batch, got)
     if not plan.faults:
         yield from _shorter_without_faults(plan, hints)
         return
@@ -108,6 +123,17 @@ def shorter(plan: Plan, hints: Hints, ways: int) -> Steps:
         got = yield Try(batch)
         if got is not None:
             plan = _plan(batch, got)
+
+
+def _without_waiting(plan: Plan) -> Candidate | None:
+    """All ops stay, and everything is done one after the other."""
+    made = plan
+    for from_s, to_s in reversed(edits.idle(plan)):
+        if to_s - from_s > 2 * PAUSE_S:
+            made = edits.cut_out(made, from_s + PAUSE_S / 2, to_s - PAUSE_S / 2) or made
+    busy_s = [op.at_s for op in made.ops or ()] + [edits.faults_end(made)]
+    made = edits.until(made, max(busy_s) + PAUSE_S) or made
+    return _offer(None if made is plan else made, "without waiting")
 
 
 def _both_ends(plan: Plan) -> Iterable[Candidate | None]:

@@ -12,10 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from harness import report
 from harness.errors import HarnessError, UsageError
 from harness.failure import Failure, failures
 from harness.plan import Plan, read_plan
 from harness.portal import sigterm_interrupts
+from harness.record.folder import RunFolder
 from harness.replay.recorded import Recording, faults_began, plan_of, scripted
 from harness.replay.repeat import Repeat
 from harness.replay.workers import Workers
@@ -165,6 +167,7 @@ class _Kept:
         if found is not None and found.exists():
             shutil.rmtree(to, ignore_errors=True)
             shutil.move(found, to)
+            report.write(RunFolder(to))
 
 
 def keep(recording: Recording, root: Path, name: str | None) -> Path:

@@ -3,6 +3,9 @@
 The order is that of gain for the time it costs. Faults go first: they are what a person wants to
 know, few, and what is left of them says how long a run must be. Then the run is made shorter, which
 makes every further run quicker; then ops go by large steps; then the rest.
+
+Candidates are taken by few runs, as runs are dear. What that lets through is found at the end: the
+smallest plan is confirmed by ten new runs, and given up for an earlier one if it fails too seldom.
 """
 
 from __future__ import annotations
@@ -42,6 +45,9 @@ TARGET = 0.2
 _HITS: dict[Care, int] = {"quick": 1, "usual": 2, "careful": 3}
 """How often a candidate must fail to be accepted; see `harness.shrink.rate.Rule`."""
 
+MORE_HITS = 2
+"""So many more are asked for once a plan that was accepted has failed too seldom."""
+
 PROGRESS = 0.1
 """Another round is worth it if the last one saved so much of the ops, of the time, or a fault."""
 
@@ -49,9 +55,9 @@ Pass = Callable[[Plan, Hints, int], Steps]
 
 _PASSES: Sequence[tuple[str, Pass]] = (
     ("faults", passes.fewer_faults),
+    ("length", passes.shorter),
     ("faults", passes.each_fault),
     ("load", passes.no_load),
-    ("length", passes.shorter),
     ("ops", passes.fewer_ops),
     ("length of faults", passes.shorter_faults),
     ("length", passes.shorter),
@@ -176,10 +182,13 @@ class _Shrinking:
         self._tell = tell
         self.chain = [Candidate(plan, "the plan as it was given")]
         self._original = Rate()
-        self._rate = Rate()
-        """Of the plans that were accepted, all together: what is expected of candidates. (One lucky
-        run says nothing about the rate, and is left out.)"""
+        self._seen = [Rate()]
+        """How often each plan of the chain has failed. (One lucky run that led to its being taken
+        says nothing about the rate, and is left out.)"""
         self._spent = False
+        self._doubtful = False
+        """Whether the best plan was accepted by one run, which may have been luck."""
+        self._more_hits = 0
 
     @property
     def best(self) -> Candidate:
@@ -189,7 +198,7 @@ class _Shrinking:
         """All of it. Some of the budget is kept for confirming."""
         judge = self._judge
         reserve = 0 if budget.runs is None else min(CONFIRMING_RUNS, budget.runs // 4)
-        judge.limit = Budget(
+        judge.limit = limit = Budget(
             None if budget.runs is None else budget.runs - reserve,
             None if budget.seconds is None else 0.85 * budget.seconds,
         )
@@ -204,7 +213,20 @@ class _Shrinking:
         if not self._original.hits:
             return self._shrunk("not reproduced", self._original, confirmed=False)
         judge.limit = budget
+        longest = len(self.chain)
         rate, confirmed = self._confirm()
+        if len(self.chain) < longest and not self._spent:
+            # What was refused may have been too much at once, or taken too easily.
+            self._more_hits, held = MORE_HITS, self.best
+            self._tell(f"back to {sentence(self.best.plan)}; going on from there with more care")
+            try:
+                judge.limit = limit
+                self._rounds()
+            except SpentError:
+                self._spent = True
+            judge.limit = budget
+            if self.best is not held:
+                rate, confirmed = self._confirm()
         return self._shrunk("spent" if self._spent else "done", rate, confirmed)
 
     def _reproduce(self) -> bool:
@@ -215,7 +237,7 @@ class _Shrinking:
             _, self._original = self._judge.afresh(given, Rule(FIRST_HITS, FIRST_RUNS))
         except SpentError:
             self._original, spent = self._judge.seen(given), True
-        self._rate = self._original
+        self._seen = [self._original]
         self._tell(f"the plan as it was given: {self._original}")
         if self._original.hits:
             self._keep()
@@ -232,14 +254,16 @@ class _Shrinking:
             before = self.best.plan
             for name, make in _PASSES:
                 self._pass(name, make)
+                # The next pass may confirm what was taken quickly, by a shorter run.
+                if self._doubtful and name != "faults":
+                    self._hold()
             progress = _progress(before, self.best.plan)
         self._pass("figures", passes.readable_figures)
 
     def _pass(self, name: str, make: Pass) -> None:
-        """One pass from the best plan on; what it accepts too quickly is confirmed after it."""
+        """One pass from the best plan on."""
         judge, before = self._judge, self.best
         runs, begun_s = judge.runs, judge.seconds
-        quickly = False
         try:
             steps = make(before.plan, self._hints, self._ways)
             got: int | None = None
@@ -247,78 +271,102 @@ class _Shrinking:
                 tried = steps.send(got)
                 got = judge.first(tried.candidates, self._rule(tried.care))
                 if got is not None:
-                    quickly = tried.care == "quick"
-                    self._accept(tried.candidates[got], quickly)
+                    self._accept(tried.candidates[got], quickly=tried.care == "quick")
         except StopIteration:
             pass
         finally:
             self._report(name, before, judge.runs - runs, judge.seconds - begun_s)
         if self.best is not before and name == "length":
             self._hints = replace(self._hints, window_s=None)  # (times mean something else now)
-        if quickly:
-            self._hold()
 
     def _hold(self) -> None:
         """Step back from what was accepted by one lucky run."""
+        self._doubtful = False
         while len(self.chain) > 1:
             held, rate = self._judge.afresh(self.best, self._rule("usual"))
             if held:
-                self._rate = self._rate + rate
+                self._seen[-1] += rate
                 return
             self._tell(f"back: {self.best.what} was luck ({rate})")
             self._judge.refuse(self.best)
             self.chain.pop()
+            self._seen.pop()
             self._keep()
 
     def _confirm(self) -> tuple[Rate, bool]:
-        """How often the best plan fails; if that is too seldom, an earlier one is the best. Steps
-        back are larger and larger. Where none fails often enough, the one that failed most is."""
-        tried: list[tuple[int, Rate]] = []
-        at, step, held, over = len(self.chain) - 1, 1, False, False
-        while at >= 0 and not (held or over):
-            candidate = self.chain[at]
-            since = self._judge.looked_at(candidate)
-            try:
-                held, rate = self._judge.afresh(
-                    candidate, confirming(CONFIRMING_RUNS, self._wanted_rate())
-                )
-            except SpentError:
-                self._spent = over = True
-                rate = self._judge.seen(candidate, since)
-            if rate.runs:
-                tried.append((at, rate))
-                self._rate += rate
-                self._tell(f"confirming {sentence(candidate.plan)}: {rate}")
-            at, step = (max(0, at - step) if at else -1), 2 * step
+        """How often the best plan fails; if that is too seldom, an earlier one is the best: the
+        smallest that fails often enough, found by larger and larger steps back and bisection."""
+        tried: dict[int, Rate] = {}
+        held: int | None = None
+        failed, step = len(self.chain), 1
+        try:
+            while held is None and failed > 0:
+                at = max(0, failed - step)
+                if self._holds(at, tried):
+                    held = at
+                else:
+                    failed, step = at, 2 * step if tried else 1
+            while held is not None and failed - held > 1:
+                at = (held + failed) // 2
+                if self._holds(at, tried):
+                    held = at
+                else:
+                    failed = at
+        except SpentError:
+            self._spent = True
         if not tried:
             return self._judge.seen(self.best), False
-        # What held is the last one. If none did, larger plans fail no more often, it seems.
-        at, rate = tried[-1] if held else _smallest_of_equals(tried)
+        # If none held, larger plans fail no more often, it seems.
+        at = held if held is not None else _smallest_of_equals(tried)
         if at < len(self.chain) - 1:
-            del self.chain[at + 1 :]
+            for candidate in self.chain[at + 1 :]:
+                self._judge.refuse(candidate)
+            del self.chain[at + 1 :], self._seen[at + 1 :]
             self._keep()
-        return rate, True
+        return tried[at], True
 
-    def _wanted_rate(self) -> float:
-        """How often a plan must fail to be the last word: no oftener than the given plan did, nor
-        than all accepted ones together, where those make plain that nine of ten is out of reach."""
-        low, high = self._rate.interval()
+    def _holds(self, at: int, tried: dict[int, Rate]) -> bool:
+        """Whether the plan number `at` of the chain fails often enough, by new runs, which are
+        noted in `tried`, also if the budget ends in the midst of them."""
+        candidate = self.chain[at]
+        since, held = self._judge.looked_at(candidate), False
+        rule = confirming(CONFIRMING_RUNS, self._wanted_rate(at))
+        try:
+            held, rate = self._judge.afresh(candidate, rule)
+        except SpentError:
+            rate = self._judge.seen(candidate, since)
+            raise
+        finally:
+            if rate.runs:
+                tried[at] = rate
+                self._seen[at] += rate
+                self._tell(f"confirming {sentence(candidate.plan)}: {rate}")
+        return held
+
+    def _wanted_rate(self, at: int) -> float:
+        """How often the plan number `at` of the chain must fail to be the last word: no oftener
+        than the given plan did, nor than the larger plans before it, where those make plain that
+        nine of ten is out of reach. (Of them the first quarter: what is looked for are plans that
+        fail less often than those before.)"""
+        larger = sum(self._seen[: at // 4 + 1], Rate())
+        low, high = larger.interval()
         return min(WANTED, self._original.share, WANTED if high >= WANTED else low)
 
     def _rule(self, care: Care) -> Rule:
         ops = self.chain[0].plan.ops
         if care == "usual" and ops and len(self.best.plan.ops or ()) <= TARGET * len(ops):
             care = "careful"
-        return rule(_HITS[care], self._rate.expected)
+        return rule(_HITS[care] + self._more_hits, sum(self._seen, Rate()).expected)
 
-    def _accept(self, candidate: Candidate | None, quickly: bool) -> None:
+    def _accept(self, candidate: Candidate | None, *, quickly: bool) -> None:
         assert candidate is not None
         if candidate.digest == self.best.digest:
             return
         self.chain.append(candidate)
+        self._doubtful = quickly
+        looked_at = 0 if quickly else self._judge.looked_at(candidate)
+        self._seen.append(self._judge.seen(candidate, 0, looked_at))
         self._keep()
-        if not quickly:
-            self._rate += self._judge.seen(candidate, 0, self._judge.looked_at(candidate))
 
     def _keep(self) -> None:
         """Have the best plan on disk, as one that is kept for this failure."""
@@ -348,10 +396,10 @@ class _Shrinking:
         )
 
 
-def _smallest_of_equals(tried: Sequence[tuple[int, Rate]]) -> tuple[int, Rate]:
-    """The first, and so the smallest, that is not clearly worse than the best."""
-    best = max(tried, key=lambda one: one[1].interval()[0])[1]
-    return next(one for one in tried if one[1].interval()[1] >= best.share)
+def _smallest_of_equals(tried: dict[int, Rate]) -> int:
+    """The last, and so the smallest, that is not clearly worse than the best."""
+    best = max(tried.values(), key=lambda rate: rate.interval()[0])
+    return max(at for at, rate in tried.items() if rate.interval()[1] >= best.interval()[0])
 
 
 def _changed(before: Plan, after: Plan) -> str:
@@ -372,8 +420,9 @@ def _progress(before: Plan, after: Plan) -> bool:
     """Whether enough has changed for passes that found nothing to find something."""
     if len(after.faults) < len(before.faults):
         return True
-    shares = [len(after.ops or ()) / max(1, len(before.ops or ()))]
-    shares.append(edits.length(after) / edits.length(before))
+    shares = [edits.length(after) / edits.length(before)]
+    if before.ops and after.ops:
+        shares.append(len(after.ops) / len(before.ops))
     return min(shares) <= 1 - PROGRESS
 
 

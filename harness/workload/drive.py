@@ -9,7 +9,7 @@ import inspect
 import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness import seeds
@@ -151,7 +151,8 @@ class Drive:
     """All sessions of a workload over the nodes of a cluster.
 
     Client *c* talks to node *c mod n* and to no other: what a cut-off node answers is seen. With a
-    `script` the clients invoke its ops at their moments, and none else.
+    `script` the clients invoke its ops at their moments, and none else. With `by_hand` somebody
+    else decides what is invoked, with `invoke` in the place of `run`.
     """
 
     def __init__(
@@ -163,7 +164,10 @@ class Drive:
         seed: int,
         dependencies: Sequence[Endpoint] = (),
         script: Sequence[PlannedOp] | None = None,
+        *,
+        by_hand: bool = False,
     ) -> None:
+        self._asks = by_hand or script is not None
         self._workload = workload
         self._endpoints = endpoints
         self._recorder = recorder
@@ -216,6 +220,14 @@ class Drive:
             flusher.cancel()
             self._recorder.flush()
 
+    async def invoke(self, client: int, request: Request, observed: Observed) -> Op:
+        """One op of a client, which must have none open. `observed` is what it knows."""
+        return await self._invoke(request, self._sessions[client], observed)
+
+    def ask_finally(self, final: Sequence[Request]) -> None:
+        """From now on the final reads are these."""
+        self._workload = replace(self._workload, final=final)
+
     def stop(self) -> None:
         """Let the clients end, each after the op it is in."""
         self._stopping.set()
@@ -248,7 +260,7 @@ class Drive:
             waited_s = loop.time() - begun
             if waited_s >= least_s and (not silent or waited_s >= bound_s):
                 return silent
-            if self.scripted and waited_s >= least_s:
+            if self._asks and waited_s >= least_s:
                 await self._ask(silent)
             await asyncio.sleep(_LOOK_S)
 
@@ -338,13 +350,14 @@ class Drive:
         firsts = [ops[0].at_s for ops in (self._parts or {}).values()]
         return max(0.0, -min(firsts, default=0.0))
 
-    async def _invoke(self, request: Request, session: Session, observed: Observed) -> None:
+    async def _invoke(self, request: Request, session: Session, observed: Observed) -> Op:
         op = await session.call(request, observed=observed)
         if op.answered:
             self._answered[session.endpoint.node] = op.start
         if op.outcome == "ok":
             value = op.result
             observed[op.key] = value[1] if op.f == "cas" else value
+        return op
 
     async def _ask(self, nodes: Sequence[str]) -> None:
         """Ask `nodes` for the first of the final reads: a script may have no more ops for them.

@@ -44,6 +44,7 @@ def test_a_sound_target_passes_and_leaves_a_folder(pytester: pytest.Pytester) ->
         "journal.jsonl",
         "logs",
         "plan.json",
+        "report.html",
         "resources.jsonl",
         "run.json",
         "verdicts.json",

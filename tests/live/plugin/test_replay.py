@@ -105,7 +105,10 @@ def test_an_exported_run_replays_where_there_is_no_project(
     assert "It failed the same way: linearizable(cas-register): nonlinearizable." in told.stdout
     (again,) = (tmp_path / "runs").iterdir()
     assert json.loads((again / "run.json").read_text())["outcome"] == "failed"
-    assert not (tmp_path / first["path"].name / "source" / "test_other.py").exists()
+    unpacked = tmp_path / first["path"].name
+    assert not (unpacked / "source" / "test_other.py").exists()
+    # Its report brings what it is drawn with along.
+    assert "<script src=" not in (unpacked / "report.html").read_text()
 
 
 def test_a_plan_of_the_first_schema_is_carried_out(pytester: pytest.Pytester) -> None:

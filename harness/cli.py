@@ -221,18 +221,18 @@ def report(arguments: argparse.Namespace) -> int:
     from harness.record.folder import RunFolder
 
     if arguments.index:
-        if arguments.run or arguments.other:
+        if arguments.one or arguments.other:
             raise UsageError("harness report --index names no run.", do="Leave RUN out.")
         runs_dir = find_runs_dir(arguments.runs_dir, Path())
         pages = [report.write_index(runs_dir, arguments.inline)]
-    elif arguments.run is None:
+    elif arguments.one is None:
         raise UsageError(
             "harness report needs a run.", do="harness report runs/<run>, or harness report --index"
         )
     elif arguments.other is None:
-        pages = [report.write(RunFolder(arguments.run), arguments.inline)]
+        pages = [report.write(RunFolder(arguments.one), arguments.inline)]
     else:
-        one, other = RunFolder(arguments.run), RunFolder(arguments.other)
+        one, other = RunFolder(arguments.one), RunFolder(arguments.other)
         pages = [report.write_comparison(one, other, arguments.inline)]
     for page in pages:
         print(os.path.relpath(page))
@@ -475,7 +475,7 @@ def _parser() -> argparse.ArgumentParser:
     runtime(command, None, "that of the recorded run")
 
     command = add(report, "Make the report of a run, of two side by side, or the overview of all.")
-    command.add_argument("run", metavar="RUN", type=Path, nargs="?", help="the folder of a run")
+    command.add_argument("one", metavar="RUN", type=Path, nargs="?", help="the folder of a run")
     command.add_argument(
         "other",
         metavar="OTHER",

@@ -80,6 +80,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.start_ns = time.monotonic_ns()
+        self._clock = {"unix_ns": time.time_ns(), "monotonic_ns": self.start_ns}
         self._started = datetime.now(UTC)
         self.plan.write(self.folder.plan)
         self.journal = Journal(self.folder.journal, self.start_ns, self.listeners)
@@ -268,9 +269,7 @@ class Run:
         before = self.folder.path / "examples"
         before.mkdir()
         since = self._since
-        self.journal.forget(
-            self._explored_from, since.journal, before / self.folder.journal.name
-        )
+        self.journal.forget(self._explored_from, since.journal, before / self.folder.journal.name)
         self.recorder.forget(since.ops, before / self.folder.history.name)
         self._phases = [
             phase for phase in self._phases if phase.name == "up" or phase.start >= since.time
@@ -442,6 +441,7 @@ class Run:
                 "scale": self.plan.scale,
                 "runtime": self.runtime,
                 "started": self._started.isoformat(timespec="seconds"),
+                "clock": self._clock,
                 "duration_s": round((time.monotonic_ns() - self.start_ns) / 1e9, 3),
                 "outcome": self.outcome,
                 "reason": self.reason,

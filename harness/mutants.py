@@ -284,7 +284,7 @@ def _run(
         )
         if ended.returncode == pytest.ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
-        runs = [RunFolder(path) for path in sorted(Path(folder).iterdir()) if path.is_dir()]
+        runs = [RunFolder(path.parent) for path in sorted(Path(folder).glob("*/run.json"))]
         if not runs:
             raise UsageError(
                 f"No experiment was carried out on {mutant}.", why=ended.stdout.strip()[-2000:]

@@ -347,7 +347,7 @@ def _begin(request: pytest.FixtureRequest) -> Run:
         raise AbortedError(f"There is a file {stop}.", do="Remove it to let experiments run.")
     folder = RunFolder.create(settings.runs_dir, plan.experiment, plan.seed)
     # A replay of a replay is one of what was recorded first.
-    again = recording.path if recording is not None else folder.path
+    again = recording.path if recording is not None and WORKER not in os.environ else folder.path
     other = recording is not None and settings.runtime != recording.runtime
     repeat = replay_command(plan.experiment, again, settings.runtime if other else None, config)
     live = Run(

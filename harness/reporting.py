@@ -50,8 +50,8 @@ def story(live: Run) -> str:
     if told:
         lines += ["Faults:", *(f"  {bite}" for bite in told)]
     lines += [
-        f"Run:    {live.folder.path}",
-        f"Report: {live.folder.report}",
+        f"Run:    {_shown(live.folder.path)}",
+        f"Report: {_shown(live.folder.report)}",
         f"Seed:   {live.plan.seed}",
         f"Replay: {live.replay_command}",
     ]
@@ -135,7 +135,9 @@ def list_runs(terminalreporter: TerminalReporter, config: pytest.Config) -> None
         if outcome == "passed" and properties["chaos_experiment"] in swept:
             continue  # (it has its line among the seeds)
         colour = COLOURS.get(outcome, "yellow")
-        name = nodeid.rpartition("::")[2]
+        file, _, name = nodeid.rpartition("::")
+        if file.endswith(".json"):  # (a plan that is kept)
+            name = f"{Path(file).stem}: {name}"
         terminalreporter.write(f"{outcome:<8}", **{colour: True})
         mutant = f" on mutant {properties['chaos_mutant']}" if properties["chaos_mutant"] else ""
         terminalreporter.write_line(f" {name}{mutant} (seed {properties['chaos_seed']})")
@@ -223,6 +225,12 @@ def replay_command(
         return f"pytest '{experiment}' --chaos-replay {short_path(recording, config)}{option}"
     option = "" if runtime is None else f" --runtime {runtime}"
     return f"harness replay {os.path.relpath(recording.resolve(), here)}{option}"
+
+
+def _shown(path: Path) -> Path:
+    """The path as a person who called pytest would type it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def short_path(path: Path, config: pytest.Config) -> str:

@@ -58,7 +58,6 @@ def test_acknowledged_adds_are_lost_amid_other_faults(run):
     run.expect(converged(within=seconds(10)))
 
 
-@pytest.mark.quick
 @experiment(
     target=Redis(nodes=3, min_replicas_to_write=1, min_replicas_max_lag_s=1),
     workload=add_workload(),
@@ -72,7 +71,6 @@ def test_less_is_lost_by_a_primary_that_wants_replicas(run):
     run.expect(converged(within=seconds(10)))
 
 
-@pytest.mark.quick
 @experiment(
     target=Redis(nodes=3, down_after_ms=5000),
     workload=add_workload(),

@@ -50,9 +50,6 @@ does not matter."""
 WORKER = "HARNESS_WORKER_PIPES"
 """Set in the environment of workers that carry out plans for replays (`harness.replay.workers`)."""
 
-SHRINK_S = 600.0
-"""The most that `--chaos-shrink` spends on one failure."""
-
 SEED_NUMBER = "chaos_seed_number"
 """The fixture that `--chaos-seeds` parametrizes; not for use in tests."""
 
@@ -526,6 +523,7 @@ def _shrink_failures(terminalreporter: TerminalReporter, config: pytest.Config) 
     from harness.shrink.judge import Budget
     from harness.shrink.recordings import Options, shrink_folder, shrink_recording
 
+    budget = Budget(seconds=60 * config.stash[SESSION].settings.shrink_minutes)
     first: dict[tuple[str, str], Path] = {}
     for told in failed_runs(terminalreporter):
         named = str(told["chaos_experiment"]), str(told["chaos_failure"])
@@ -534,7 +532,7 @@ def _shrink_failures(terminalreporter: TerminalReporter, config: pytest.Config) 
         terminalreporter.section(f"shrinking {experiment.rpartition('::')[2]}")
         terminalreporter.write_line(failure)
         recording = read_recording(path)
-        options = Options(budget=Budget(seconds=SHRINK_S), runtime=recording.runtime)
+        options = Options(budget=budget, runtime=recording.runtime)
         try:
             shrunk = shrink_recording(
                 recording, config.rootpath, options, terminalreporter.write_line

@@ -32,6 +32,7 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
     )
     option("shrink", "shrink the plan of each failing run when all are done", action="store_true")
+    option("shrink-minutes", "with --chaos-shrink: for each failure at most (10)", metavar="M")
     option("runs-dir", "where the folders of runs go (default: runs)", metavar="DIR")
     option("mutant", "carry out experiments on the target's mutant NAME", metavar="NAME")
     option(
@@ -55,6 +56,7 @@ class Settings:
     mutant: str | None = None
     exact: bool = False
     shrink: bool = False
+    shrink_minutes: float = 10.0
 
 
 def settings_of(config: pytest.Config) -> Settings:
@@ -89,6 +91,7 @@ def settings_of(config: pytest.Config) -> Settings:
         keep_failed=switched_on("keep-failed"),
         exact=switched_on("exact"),
         shrink=switched_on("shrink"),
+        shrink_minutes=_number(given("shrink-minutes") or 10.0, "--chaos-shrink-minutes", float, 0),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from harness.shrink.rate import Rate
+from harness.rate import Rate
 
 
 @dataclass(frozen=True)

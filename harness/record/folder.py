@@ -116,7 +116,6 @@ class RunFolder:
         """`run.json`. Raises `UnreadableError` if this is no folder of a run, or a damaged one."""
         return read_json(self.identity, "run", SCHEMA, required=("experiment", "seed"))
 
-
     def read_verdicts(self) -> list[dict[str, Any]]:
         """What `verdicts.json` holds, in order; nothing if the run came to no verdict. Raises
         `UnreadableError` if it is damaged."""

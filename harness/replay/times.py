@@ -15,6 +15,7 @@ from harness.errors import HarnessError
 from harness.failure import Failure
 from harness.plan import Plan
 from harness.portal import sigterm_interrupts
+from harness.rate import Rate
 from harness.record.folder import RunFolder
 from harness.replay.repeat import Repeat
 from harness.replay.workers import Workers
@@ -42,7 +43,12 @@ class Replays:
         unjudged = len(self.repeats) - len(judged) + len(self.broken)
         but = f" ({unjudged} could not be judged)" if unjudged else ""
         if self.wanted is not None:
-            return f"{self.reproduced} of {len(judged)} failed the same way: {self.wanted}{but}."
+            rate = Rate(self.reproduced, len(judged))
+            low, high = rate.interval()
+            return (
+                f"{rate.hits} of {rate.runs} failed the same way: {self.wanted} "
+                f"(95 % interval {low:.2f}-{high:.2f}){but}."
+            )
         outcomes = Counter(repeat.outcome for repeat in judged)
         told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
         return f"The recorded run did not fail; of {len(judged)} replays: {told or 'none'}{but}."

@@ -5,10 +5,10 @@ What may be tried next is in `passes`, in which order sets are searched in `sear
 candidate fails often enough in `rate` and `judge`. Nothing here knows how a plan is carried out.
 """
 
+from harness.rate import Rate
 from harness.shrink.aloud import sentence
 from harness.shrink.hints import Hints
 from harness.shrink.judge import Budget
-from harness.shrink.rate import Rate
 from harness.shrink.shrinking import Shrunk, shrink
 
 __all__ = ["Budget", "Hints", "Rate", "Shrunk", "sentence", "shrink"]

@@ -16,10 +16,11 @@ from functools import cached_property
 from harness.errors import HarnessError
 from harness.failure import Failure
 from harness.plan import Plan
+from harness.rate import Rate
 from harness.replay.repeat import Carry, Repeat
 from harness.shrink import edits
 from harness.shrink.log import Known, Log
-from harness.shrink.rate import Rate, Rule
+from harness.shrink.rate import Rule
 
 _LOOK_S = 60.0
 """How long one wait for a run takes at most; the runs bound themselves."""
@@ -82,16 +83,20 @@ class Judge:
         """How long this has been going on."""
         return self._clock() - self._begun_s
 
-    def first(self, batch: Sequence[Candidate | None], rule: Rule) -> int | None:
+    def first(
+        self, batch: Sequence[Candidate | None], rule: Rule, *, hopeful: bool = False
+    ) -> int | None:
         """The first candidate of `batch` that fails often enough; None if there is none. A
-        candidate that is None is none. Raises `SpentError` if the budget does not last."""
+        candidate that is None is none. `hopeful` says that the first ones probably will do: only
+        workers that those do not need go to the others. Raises `SpentError` if the budget does not
+        last."""
         jobs = [
             _Job(candidate, self._known(candidate), 0, rule)
             for candidate in batch
             if candidate is not None
         ]
         numbers = [number for number, candidate in enumerate(batch) if candidate is not None]
-        chosen = self._settle(jobs)
+        chosen = self._settle(jobs, hopeful=hopeful)
         return None if chosen is None else numbers[chosen]
 
     def afresh(self, candidate: Candidate, rule: Rule) -> tuple[bool, Rate]:
@@ -99,7 +104,7 @@ class Judge:
         chosen flatter it. Whether it was accepted, and what was seen."""
         known = self._known(candidate)
         job = _Job(candidate, known, self._read.get(candidate.digest, 0), rule)
-        accepted = self._settle([job], afresh=True) is not None
+        accepted = self._settle([job], hopeful=True, afresh=True) is not None
         return accepted, job.rate
 
     def seen(self, candidate: Candidate, since: int = 0, until: int | None = None) -> Rate:
@@ -127,7 +132,7 @@ class Judge:
     def _known(self, candidate: Candidate) -> Known:
         return self._log.known.setdefault(candidate.digest, Known())
 
-    def _settle(self, jobs: list[_Job], *, afresh: bool = False) -> int | None:
+    def _settle(self, jobs: list[_Job], *, hopeful: bool, afresh: bool = False) -> int | None:
         """The number of the first job that is accepted. The only place where runs are started and
         waited for."""
         while True:
@@ -145,21 +150,22 @@ class Judge:
                     return number
             else:
                 return None
-            self._start(jobs[number:])
+            self._start(jobs[number:], hopeful)
             if not self._flying:
                 raise SpentError
             self._wait()
 
-    def _start(self, jobs: Sequence[_Job]) -> None:
-        """Start the runs that will be needed in any case, for the first jobs first; then, if there
-        are workers left, such as may be needed."""
-        for certain in (True, False):
+    def _start(self, jobs: Sequence[_Job], hopeful: bool) -> None:
+        """Start runs, those of the first jobs first. If that is hoped for, as many as it takes to
+        accept a job; else those that any decision about it needs, then those, too."""
+        for certain in (False,) if hopeful else (True, False):
             for job in jobs:
                 digest = job.candidate.digest
                 flying = sum(one.digest == digest for one in self._flying.values())
-                wanted = job.rule.needs(job.results)
-                if not certain and wanted:
-                    wanted = job.rule.hits + job.rule.misses - 1 - len(job.results)
+                results = job.results
+                wanted = job.rule.needs(results)
+                if wanted and not certain:
+                    wanted = max(job.rule.hits - sum(results), job.rule.least - len(results))
                 for _ in range(wanted - flying):
                     if len(self._flying) >= self._at_once or not self._affordable():
                         return

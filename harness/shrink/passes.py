@@ -49,10 +49,12 @@ _NAMED = 6  # what the words of a candidate name; more is counted
 
 @dataclass(frozen=True)
 class Try:
-    """A batch of candidates, None for what cannot be."""
+    """A batch of candidates, None for what cannot be. `hopeful` says that the first of them will
+    probably be accepted."""
 
     candidates: Sequence[Candidate | None]
     care: Care = "usual"
+    hopeful: bool = True
 
 
 Steps: TypeAlias = Generator[Try, int | None, None]
@@ -324,7 +326,7 @@ def _search(
         parts = next(search)
         while True:
             batch = [candidate(part) for part in parts]
-            got = yield Try(batch, care)
+            got = yield Try(batch, care, hopeful=False)
             if got is not None and found is not None:
                 found.append(_accepted(batch, got))
             parts = search.send(got)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from harness.failure import Failure
 from harness.plan import Plan
+from harness.rate import Rate
 from harness.replay.repeat import Carry
 from harness.shrink import edits, passes
 from harness.shrink.aloud import count, seconds, sentence
@@ -25,7 +26,7 @@ from harness.shrink.hints import Hints
 from harness.shrink.judge import Budget, Candidate, Judge, SpentError
 from harness.shrink.log import Log
 from harness.shrink.passes import Care, Steps
-from harness.shrink.rate import Rate, Rule, confirming, rule
+from harness.shrink.rate import Rule, confirming, rule
 
 FIRST_RUNS = 5
 """A plan that fails in none of so many runs is given up."""
@@ -269,14 +270,15 @@ class _Shrinking:
             got: int | None = None
             while True:
                 tried = steps.send(got)
-                got = judge.first(tried.candidates, self._rule(tried.care))
+                enough = self._rule(tried.care)
+                got = judge.first(tried.candidates, enough, hopeful=tried.hopeful)
                 if got is not None:
                     self._accept(tried.candidates[got], quickly=tried.care == "quick")
         except StopIteration:
             pass
         finally:
             self._report(name, before, judge.runs - runs, judge.seconds - begun_s)
-        if self.best is not before and name == "length":
+        if edits.length(self.best.plan) != edits.length(before.plan):
             self._hints = replace(self._hints, window_s=None)  # (times mean something else now)
 
     def _hold(self) -> None:
@@ -329,10 +331,10 @@ class _Shrinking:
         """Whether the plan number `at` of the chain fails often enough, by new runs, which are
         noted in `tried`, also if the budget ends in the midst of them."""
         candidate = self.chain[at]
-        since, held = self._judge.looked_at(candidate), False
-        rule = confirming(CONFIRMING_RUNS, self._wanted_rate(at))
+        since, held, rate = self._judge.looked_at(candidate), False, Rate()
+        enough = confirming(CONFIRMING_RUNS, self._wanted_rate(at))
         try:
-            held, rate = self._judge.afresh(candidate, rule)
+            held, rate = self._judge.afresh(candidate, enough)
         except SpentError:
             rate = self._judge.seen(candidate, since)
             raise

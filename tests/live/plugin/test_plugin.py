@@ -168,7 +168,8 @@ def test_several_seeds_give_several_runs(pytester: pytest.Pytester) -> None:
     result = run_pytest(pytester, "--chaos-seeds", "2", "-v")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*test_sound?seed1?*", "*test_sound?seed2?*"])
-    result.stdout.fnmatch_lines(["*chaos seeds*", "test_it.py::test_sound", "*2 seeds: 2 passed; *"])
+    told = ["*chaos seeds*", "test_it.py::test_sound", "*2 seeds: 2 passed; *"]
+    result.stdout.fnmatch_lines(told)
     runs = runs_of(pytester)
     assert len({run["seed"] for run in runs}) == 2
     assert {run["experiment"] for run in runs} == {"test_it.py::test_sound"}

@@ -60,7 +60,7 @@ def check(candidate: Plan, given: Plan, path: Path) -> None:
     assert all(homes[op.request.values] == op.client for op in candidate.ops or ())
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(plan=plans(), data=st.data())
 def test_every_candidate_is_a_smaller_plan_that_can_be_carried_out(
     plan: Plan, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from harness.shrink.rate import Rate, Rule, confirming, rule
+from harness.rate import Rate
+from harness.shrink.rate import Rule, confirming, rule
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.shrink.search import Search, ddmin, smallest, without_one
+
+quickly = settings(deadline=None, max_examples=50)
 
 SEARCHES: dict[str, Callable[[int], Search[int]]] = {
     "smallest": lambda n: smallest(range(n)),
@@ -38,6 +40,7 @@ def run(search: Search[int], fails: Callable[[set[int]], bool]) -> tuple[list[in
 
 
 @pytest.mark.parametrize("name", SEARCHES)
+@quickly
 @given(data=st.data())
 def test_what_is_needed_is_found_and_nothing_else(name: str, data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 20))
@@ -48,6 +51,7 @@ def test_what_is_needed_is_found_and_nothing_else(name: str, data: st.DataObject
 
 
 @pytest.mark.parametrize("name", SEARCHES)
+@quickly
 @given(data=st.data())
 def test_what_is_found_did_fail_whatever_the_oracle_says(name: str, data: st.DataObject) -> None:
     answers = data.draw(st.dictionaries(st.frozensets(st.integers(0, 7)), st.booleans()))
@@ -56,6 +60,7 @@ def test_what_is_found_did_fail_whatever_the_oracle_says(name: str, data: st.Dat
     assert len(tried) < 200
 
 
+@quickly
 @given(data=st.data())
 def test_without_one_is_1_minimal_also_where_less_may_fail_and_more_not(
     data: st.DataObject,
@@ -65,6 +70,7 @@ def test_without_one_is_1_minimal_also_where_less_may_fail_and_more_not(
     assert all(frozenset(found) - {one} not in failing for one in found)
 
 
+@quickly
 @given(st.integers(2, 64), st.data())
 def test_smallest_takes_a_bisection_for_each_needed_element(size: int, data: st.DataObject) -> None:
     needed = data.draw(st.sets(st.integers(0, size - 1), max_size=3))

@@ -68,6 +68,7 @@ class Course:
                     for name in experiment.target.dependencies
                 ],
                 plan.ops,
+                keep_reading=bool(experiment.steady_state),
             )
         self.load: LoadRun | None = None
         self.watch = Watch(
@@ -76,6 +77,7 @@ class Course:
             run.folder.measurements,
             steady_state=experiment.steady_state,
             stop=experiment.stop,
+            sparse=plan.ops is not None,
             asked_to_stop=self._asked_to_stop,
         )
         self.recovered_s: float | None = None
@@ -145,10 +147,11 @@ class Course:
         """Let the clients finish and stop the load. What went wrong with them until then counts.
         Clients with a script finish it."""
         self._stopping = True
-        if self._drive is not None and not self._drive.scripted:
+        if self._drive is not None:
+            await self._beside(self._drive.script_done())
             self._drive.stop()
         if self._driving is not None:
-            await self._beside(self._finished(self._driving))
+            await self._driving
         if self.load is not None:
             await self.load.stop()
 
@@ -216,11 +219,8 @@ class Course:
 
     async def _drive_goes_on(self, drive: Drive) -> None:
         await drive.run()
-        if not self._stopping and not drive.scripted:
+        if not self._stopping:
             raise BrokenError("The workload ended before it was told to.")
-
-    async def _finished(self, driving: asyncio.Task[None]) -> None:
-        await asyncio.wait({driving})
 
     async def _load_goes_on(self, load: LoadRun) -> None:
         if said := await load.watch():

@@ -59,7 +59,8 @@ def kept(
 class Watch:
     """Measures all probes of a run again and again, from `run` on until it is cancelled.
 
-    Every measurement is kept in `measurements` and appended to `path` as a line of JSON.
+    Every measurement is kept in `measurements` and appended to `path` as a line of JSON. Where ops
+    are `sparse`, as in a script of a few of them, nothing to measure is nothing wrong.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Watch:
         *,
         steady_state: Sequence[Probe],
         stop: Sequence[StopWhen | StopAfter],
+        sparse: bool = False,
         asked_to_stop: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.measurements: list[Measurement] = []
@@ -79,6 +81,7 @@ class Watch:
         self._steady = steady_state
         self._limits = [one for one in stop if isinstance(one, StopAfter)]
         self._bounds = [one for one in stop if isinstance(one, StopWhen)]
+        self._sparse = sparse
         self._asked_to_stop = asked_to_stop
         probes = [*steady_state, *(one.probe for one in self._bounds)]
         # One that is both in the hypothesis and in a stop condition is measured once. Other bounds
@@ -131,6 +134,8 @@ class Watch:
             latest = self._latest.get(_id(probe))
             if latest is None or latest.time < since:
                 wrong.append(f"{probe.name} was not measured")
+            elif self._sparse and latest.value is None and not latest.error:
+                continue
             elif not latest.within:
                 wrong.append(f"{probe.name} {_told(latest)} ({probe.tolerance} is demanded)")
         return wrong

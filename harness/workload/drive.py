@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,9 @@ from harness.workload.workload import Observed, Request, Workload
 
 _OPEN_RETRY_S = 0.02
 """Pause after a failed connection: a refusal takes no time, and a closed loop would spin."""
+
+_IDLE_S = 0.05
+"""The least pause between two reads of a client that waits."""
 
 _LOOK_S = 0.02
 """How often the answers of the nodes are looked at while they are waited for."""
@@ -166,7 +170,11 @@ class Drive:
         script: Sequence[PlannedOp] | None = None,
         *,
         by_hand: bool = False,
+        keep_reading: bool = False,
     ) -> None:
+        self._keep_reading = keep_reading
+        self._unfinished = 0
+        self._script_done = asyncio.Event()
         self._asks = by_hand or script is not None
         self._workload = workload
         self._endpoints = endpoints
@@ -208,6 +216,7 @@ class Drive:
     async def run(self) -> None:
         """Run all clients until `stop` is called; then each finishes the op it is in."""
         flusher = asyncio.create_task(self._flush())
+        self._unfinished = len(self._sessions)
         try:
             async with asyncio.TaskGroup() as group:
                 for number, session in self._sessions.items():
@@ -216,6 +225,8 @@ class Drive:
                     else:
                         work = self._follow(self._parts[number], session)
                     group.create_task(work)
+                if not self._sessions:  # (of a script without ops)
+                    await self._stopping.wait()
         finally:
             flusher.cancel()
             self._recorder.flush()
@@ -235,8 +246,13 @@ class Drive:
 
     @property
     def scripted(self) -> bool:
-        """Whether the clients follow a script, and end by themselves when it does."""
+        """Whether the clients follow a script."""
         return self._parts is not None
+
+    async def script_done(self) -> None:
+        """Wait until all clients have come to the end of their script, if there is one."""
+        if self._parts:
+            await self._script_done.wait()
 
     def faults_begin(self) -> None:
         """The faults' phase begins now: what the moments of a script count from."""
@@ -325,14 +341,37 @@ class Drive:
         observed: Observed = {}
         # Those before the faults keep their distances; the first begins at once.
         begun_s = now() + self._lead_s
+        reads = [op.request for op in ops if op.request.f in self._workload.client.reads]
         for planned in ops:
             if planned.at_s >= 0:
-                await self._faults_began.wait()
+                await self._idle(self._faults_began, reads, session, observed)
                 begun_s = self._faults_began_s
             await self._pause(begun_s + planned.at_s - now())
             if self._stopping.is_set():
                 return
             await self._invoke(planned.request, session, observed)
+        self._unfinished -= 1
+        if self._unfinished == 0:
+            self._script_done.set()
+        await self._idle(self._stopping, reads, session, observed)
+
+    async def _idle(
+        self, until: asyncio.Event, reads: Sequence[Request], session: Session, observed: Observed
+    ) -> None:
+        """Wait for an event. If the steady state is looked at meanwhile, which needs ops to look
+        at, the client repeats its reads: they have no effect."""
+        if not self._keep_reading or not reads:
+            await until.wait()
+            return
+        rate = self._workload.rate
+        interval_s = _IDLE_S if rate is None else max(_IDLE_S, self._workload.clients / rate)
+        for request in itertools.cycle(reads):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(interval_s):
+                    await until.wait()
+            if until.is_set():
+                return
+            await self._invoke(request, session, observed)
 
     async def _pause(self, wait_s: float) -> None:
         """Wait, at most until the clients are told to end."""

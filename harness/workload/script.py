@@ -33,7 +33,7 @@ class PlannedOp:
         if request.key is not None:
             told["key"] = request.key
         if request.values:
-            told["values"] = [{"seen": True} if v is SEEN else v for v in request.values]
+            told["values"] = _written(request.values)
         if request.named:
             told["named"] = dict(request.named)
         return told
@@ -47,20 +47,29 @@ class PlannedOp:
             raise ValueError(f"an op has no {sorted(unknown)[0]!r}")
         if not isinstance(data.get("values", []), list):
             raise TypeError("the values of an op are a list")
-        values = [SEEN if value == {"seen": True} else value for value in data.get("values", ())]
-        request = Request(data["f"], data.get("key"), tuple(values), data.get("named") or None)
+        values = _read(data.get("values", ()))
+        request = Request(data["f"], data.get("key"), values, data.get("named") or None)
         return cls(int(data["client"]), float(data["at_s"]), request)
 
 
 def call_note(request: Request) -> dict[str, Any] | None:
-    """What a history must hold beside an op's `value` for the call to be known again: which values
-    were bound to what the client had seen, or all of them where `value` could mean two calls."""
+    """What a history must hold beside an op's `value` for the call to be known again: the values as
+    they stand in a plan, where one was bound to what the client had seen, or `value` could mean two
+    calls."""
     values = request.values
-    if SEEN in values:
-        return {"seen": [number for number, value in enumerate(values) if value is SEEN]}
-    if request.named or (len(values) == 1 and isinstance(values[0], _AMBIGUOUS)):
-        return {"values": list(values), "named": dict(request.named or {})}
-    return None
+    ambiguous = request.named or (len(values) == 1 and isinstance(values[0], _AMBIGUOUS))
+    if not ambiguous and SEEN not in values:
+        return None
+    note: dict[str, Any] = {"values": _written(values)}
+    return {**note, "named": dict(request.named)} if request.named else note
+
+
+def _written(values: Sequence[Any]) -> list[Any]:
+    return [{"seen": True} if value is SEEN else value for value in values]
+
+
+def _read(values: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(SEEN if value == {"seen": True} else value for value in values)
 
 
 _AMBIGUOUS = (list, tuple, dict, type(None))
@@ -104,7 +113,6 @@ def _request(record: Mapping[str, Any]) -> Request:
     f, key, value = record["f"], record["key"], record["value"]
     call = record.get("call") or {}
     if "values" in call:
-        return Request(f, key, tuple(call["values"]), call.get("named") or None)
-    values: Sequence[Any] = value if isinstance(value, list) else () if value is None else (value,)
-    seen = call.get("seen", ())
-    return Request(f, key, tuple(SEEN if n in seen else v for n, v in enumerate(values)))
+        return Request(f, key, _read(call["values"]), call.get("named"))
+    values = value if isinstance(value, list) else () if value is None else (value,)
+    return Request(f, key, tuple(values))

@@ -112,6 +112,14 @@ def test_nothing_measured_is_not_steady(tmp_path: Path, value: Any, told: str) -
     assert wrong == [told]
 
 
+def test_where_ops_are_sparse_nothing_to_measure_is_nothing_wrong(tmp_path: Path) -> None:
+    quiet, broken = Given(None), probe("broken", Given(ValueError("no")).measure)
+    work = lambda watch: watch.steady_since(now(), 0.5)  # noqa: E731
+    assert watched(tmp_path, work, quiet.probe, sparse=True) == []
+    (wrong,) = watched(tmp_path, work, quiet.probe, broken, sparse=True)
+    assert wrong.startswith("broken could not be measured")
+
+
 def test_a_probe_that_hangs_is_out_of_tolerance(tmp_path: Path) -> None:
     async def hang(_: Look) -> None:
         await asyncio.Event().wait()

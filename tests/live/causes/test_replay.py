@@ -65,7 +65,10 @@ def test_a_failure_is_replayed_a_number_of_times_from_a_folder_below(
     assert first["path"].name in listed.stdout, listed.stderr
     told = harness("replay", f"../runs/{first['path'].name}", "--times", 3, cwd=below)
     assert told.returncode == 1, told.stderr
-    assert "3 of 3 failed the same way: linearizable(cas-register): nonlinearizable (95 %" in told.stdout
+    assert (
+        "3 of 3 failed the same way: linearizable(cas-register): nonlinearizable (95 %"
+        in told.stdout
+    )
     assert len(runs_of(pytester)) == 4
     assert not left_over(pytester)
 

@@ -9,8 +9,10 @@ stderr and their exit code here, and nowhere else.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from harness.replay.recorded import Recording
 
 DONE, INVALID, UNKNOWN, INFRASTRUCTURE = 0, 1, 2, 4
+
+MANY_OPS = 200
+"""More than these in a plan that is kept are worth a word."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -143,16 +148,41 @@ def replay(arguments: argparse.Namespace) -> int:
     options = [*IMPORTED, f"--chaos-replay={recording.path.resolve()}"]
     options += [f"--chaos-runtime={arguments.runtime}"] if arguments.runtime else []
     options += ["--chaos-exact"] if arguments.exact else []
+    options += [f"--chaos-mutant={arguments.mutant}"] if arguments.mutant else []
     runs_dir = _runs_dir_of(arguments, root)
     options += [f"--chaos-runs-dir={runs_dir}"] if runs_dir else []
     os.chdir(root)
-    code = pytest.main([experiment, f"--rootdir={root}", *options])
+    heard = _Outcomes()
+    code = pytest.main([experiment, f"--rootdir={root}", *options], [heard])
+    if heard.outcomes:
+        return _code(heard.outcomes)
     return {
-        pytest.ExitCode.OK: DONE,
-        pytest.ExitCode.TESTS_FAILED: INVALID,
         pytest.ExitCode.INTERRUPTED: AbortedError.exit_code,
         pytest.ExitCode.USAGE_ERROR: UsageError.exit_code,
     }.get(pytest.ExitCode(code), INFRASTRUCTURE)
+
+
+class _Outcomes:
+    """A plugin that hears how runs ended."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[str] = []
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        told = dict(report.user_properties)
+        if report.when == "teardown" and "chaos_outcome" in told:
+            self.outcomes.append(str(told["chaos_outcome"]))
+
+
+def _code(outcomes: Sequence[str]) -> int:
+    """The exit code for runs that ended so: a failure counts most."""
+    if "failed" in outcomes or "unsteady" in outcomes:
+        return INVALID
+    if "aborted" in outcomes:
+        return AbortedError.exit_code
+    if "unknown" in outcomes:
+        return UNKNOWN
+    return DONE if "passed" in outcomes else INFRASTRUCTURE
 
 
 def _replay_times(arguments: argparse.Namespace, recording: Recording, root: Path) -> int:
@@ -161,6 +191,8 @@ def _replay_times(arguments: argparse.Namespace, recording: Recording, root: Pat
     from harness.replay.times import replay_times, workers_for
 
     plan = plan_of(recording, exact=arguments.exact)
+    if arguments.mutant is not None:
+        plan = dataclasses.replace(plan, target={**plan.target, "mutant": arguments.mutant})
     if plan.failure is not None:
         wanted: Failure | None = Failure.from_json(plan.failure)
     else:
@@ -175,9 +207,7 @@ def _replay_times(arguments: argparse.Namespace, recording: Recording, root: Pat
             workers, plan, wanted, arguments.times, lambda line: print(line, flush=True)
         )
     print(replays.summary)
-    if not replays.repeats:
-        return INFRASTRUCTURE
-    return INVALID if any(one.outcome != "passed" for one in replays.repeats) else DONE
+    return _code([repeat.outcome for repeat in replays.repeats])
 
 
 def shrink(arguments: argparse.Namespace) -> int:
@@ -190,11 +220,16 @@ def shrink(arguments: argparse.Namespace) -> int:
     root = _root_of(recording)
     budget = Budget(arguments.runs, None if arguments.minutes is None else 60 * arguments.minutes)
     options = Options(arguments.jobs, budget, arguments.runtime, arguments.exact)
-    shrunk = shrink_recording(recording, root, options, lambda line: print(line, flush=True))
+    plan = shrink_folder(recording) / "plan.json"
+    try:
+        shrunk = shrink_recording(recording, root, options, lambda line: print(line, flush=True))
+    except KeyboardInterrupt:
+        if plan.exists():
+            print(f"Best so far: {os.path.relpath(plan)}. The same command goes on from here.")
+        raise
     print(f"\n{shrunk}")
     if not shrunk.reproduced:
         return UNKNOWN
-    plan = shrink_folder(recording) / "plan.json"
     print(f"Plan:   {os.path.relpath(plan)}\nReplay: harness replay {os.path.relpath(plan)}")
     if arguments.keep is not None:
         print(f"Kept:   {os.path.relpath(keep(recording, root, arguments.keep or None))}")
@@ -208,7 +243,11 @@ def keep(arguments: argparse.Namespace) -> int:
 
     recording = read_recording(arguments.recording)
     path = keep_plan(recording, _root_of(recording), arguments.name)
-    print(f"Kept: {os.path.relpath(path)}. pytest {os.path.relpath(path)} carries it out.")
+    shown = shlex.quote(os.path.relpath(path))
+    print(f"Kept: {shown}. pytest {shown} carries it out.")
+    ops = len(read_recording(path).plan.ops or ())
+    if ops > MANY_OPS:
+        print(f"It lists {ops} ops, which nobody will read: harness shrink first.")
     if recording.plan.target.get("mutant") is not None:
         print(f"It was found on the mutant {recording.plan.target['mutant']}; kept without it.")
     return DONE
@@ -471,6 +510,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="faults hit the nodes they hit, whoever holds the role now",
     )
+    command.add_argument("--mutant", metavar="NAME", help="on that mutant of the target instead")
     command.add_argument("--runs-dir", metavar="DIR", type=Path, help="where runs go (runs)")
     runtime(command, None, "that of the recorded run")
 

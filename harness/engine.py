@@ -102,6 +102,8 @@ class Run:
         self._since = Since()
         self._explored_from: int | None = None
         self.stop_asked: str | None = None
+        self.raised: str | None = None
+        """The line of the test that raised what failed it, if it was no check."""
         self.tested = False
         """Whether the test that judges this run came to its end."""
         self._write_identity()
@@ -445,6 +447,7 @@ class Run:
                 "duration_s": round((time.monotonic_ns() - self.start_ns) / 1e9, 3),
                 "outcome": self.outcome,
                 "reason": self.reason,
+                "raised": self.raised,
                 "ops": dict(self.recorder.outcomes),
                 "faults": len(self.plan.faults),
                 "nodes": list(self.plan.nodes),

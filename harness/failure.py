@@ -76,9 +76,13 @@ def failures(folder: RunFolder) -> list[Failure]:
     found = [_of_verdict(one) for one in invalid if one["expected"] != "invalid"]
     if outcome == "unsteady":
         found.append(Failure("unsteady", _unsteady_kind(reason)))
-    elif outcome == "failed" and all(one["result"] == one["expected"] for one in verdicts):
-        # What the test itself asserted; its words may hold figures of this run alone.
-        found.append(Failure(reason.partition(":")[0]))
+    elif outcome == "failed" and all(
+        one["result"] in (one["expected"], "unknown") for one in verdicts
+    ):
+        # What the test itself asserted, by the line of code: the words may hold figures of this
+        # run alone.
+        raised = identity.get("raised")
+        found.append(Failure(reason.partition(":")[0], (raised,) if raised else ()))
     return found + [_of_verdict(one) for one in invalid if one["expected"] == "invalid"]
 
 

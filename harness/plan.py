@@ -141,30 +141,35 @@ def read_plan(path: Path) -> Plan:
     newer."""
     data = read_json(path, "plan", SCHEMA, required=("experiment", "seed", "faults", "nodes"))
     ops = data.get("ops")
+    place = ""
     try:
+        faults = []
+        for number, fault in enumerate(data["faults"], start=1):
+            place = f" in fault {number}"
+            made = from_json(fault["kind"], fault["fields"])
+            faults.append(
+                PlannedFault(fault["id"], float(fault["at_s"]), float(fault["lasting_s"]), made)
+            )
+        listed = []
+        for number, op in enumerate(ops or (), start=1):
+            place = f" in op {number}"
+            listed.append(PlannedOp.from_json(op))
+        place = ""
         return Plan(
             experiment=data["experiment"],
             seed=data["seed"],
-            scale=data["scale"],
-            duration_s=data["duration_s"],
-            before_s=data["before_s"],
-            recovery_s=data["recovery_s"],
+            scale=float(data["scale"]),
+            duration_s=float(data["duration_s"]),
+            before_s=float(data["before_s"]),
+            recovery_s=float(data["recovery_s"]),
             nodes=tuple(data["nodes"]),
             target=data["target"],
             workload=data["workload"],
             load=data.get("load"),
             steady_state=tuple(data.get("steady_state", ())),
             stop=tuple(data.get("stop", ())),
-            faults=tuple(
-                PlannedFault(
-                    fault["id"],
-                    fault["at_s"],
-                    fault["lasting_s"],
-                    from_json(fault["kind"], fault["fields"]),
-                )
-                for fault in data["faults"]
-            ),
-            ops=None if ops is None else tuple(PlannedOp.from_json(op) for op in ops),
+            faults=tuple(faults),
+            ops=None if ops is None else tuple(listed),
             about=data.get("about", ""),
             failure=data.get("failure"),
         )
@@ -172,9 +177,11 @@ def read_plan(path: Path) -> Plan:
         lacks = isinstance(error, KeyError)
         raise UnreadableError(
             f"{path} is no plan that can be carried out.",
-            why=f"It lacks {error}." if lacks else f"{type(error).__name__}: {error}",
+            why=f"It lacks {error}{place}." if lacks else f"{error}{place}.",
             do="Correct the file, or name the folder of a run that `harness runs` lists.",
         ) from None
+    except UsageError as error:
+        raise UsageError(f"{path}{place}: {error.what}", why=error.why, do=error.do) from None
 
 
 def _lines(data: dict[str, Any]) -> str:

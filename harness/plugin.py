@@ -154,6 +154,8 @@ def experiment_id(nodeid: str) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if others := [item for item in items if _is_regression(item) and not _is_of_its_plan(item)]:
+        items[:] = [item for item in items if item not in others]
     replay = config.stash[SESSION].settings.replay
     if replay is None:
         # What failed before is tried first. The sort keeps all other orders.
@@ -188,6 +190,14 @@ def pytest_make_collect_report(
         if error is not None:
             report.longrepr = message(error, call.excinfo)
     return report
+
+
+def _is_of_its_plan(item: pytest.Item) -> bool:
+    """Whether a test under a regression is the plan's experiment: a class brings all of its."""
+    from harness.replay.regressions import regression_of
+
+    regression = regression_of(item)
+    return regression is None or regression.names(item)
 
 
 # Fixtures
@@ -345,8 +355,12 @@ def _begin(request: pytest.FixtureRequest) -> Run:
     folder = RunFolder.create(settings.runs_dir, plan.experiment, plan.seed)
     # A replay of a replay is one of what was recorded first.
     again = recording.path if recording is not None and WORKER not in os.environ else folder.path
-    other = recording is not None and settings.runtime != recording.runtime
-    repeat = replay_command(plan.experiment, again, settings.runtime if other else None, config)
+    options = {}
+    if recording is not None and settings.runtime != recording.runtime:
+        options["runtime"] = settings.runtime
+    if recording is not None and mutant not in (None, recording.plan.target.get("mutant")):
+        options["mutant"] = mutant
+    repeat = replay_command(plan.experiment, again, options, config)
     live = Run(
         experiment,
         plan,
@@ -365,18 +379,22 @@ def _begin(request: pytest.FixtureRequest) -> Run:
 def _recording(item: pytest.Item, settings: Settings) -> Recording | None:
     """What this test is to carry out again: a regression's plan, or what `--chaos-replay` names."""
     from harness.replay.recorded import read_recording
-    from harness.replay.regressions import RECORDING
+    from harness.replay.regressions import RECORDING, regression_of
 
-    own = item.stash.get(RECORDING, None)
-    return own if own is not None or settings.replay is None else read_recording(settings.replay)
+    if (own := item.stash.get(RECORDING, None)) is not None:
+        return own  # (that of a worker)
+    if _is_regression(item) and (regression := regression_of(item)) is not None:
+        return regression.recording
+    return None if settings.replay is None else read_recording(settings.replay)
 
 
 def _recorded_plan(
     recording: Recording, experiment: Experiment, request: pytest.FixtureRequest, *, exact: bool
 ) -> Plan:
-    from harness.replay.recorded import pinned, plan_of, require_nodes
+    from harness.replay.recorded import pinned, plan_of
+    from harness.replay.validity import require_valid
 
-    require_nodes(recording.plan, experiment.target.all_names, experiment.target.name)
+    require_valid(recording.plan, experiment, recording.path)
     if request.fixturename == "run":
         return plan_of(recording, exact=exact)
     # Step-by-step experiments do what they do; what was invoked then is no script of theirs.
@@ -429,11 +447,26 @@ def _finish(request: pytest.FixtureRequest, live: Run) -> None:
         told.append(("chaos_summary", summary(live)))
         found = failures(live.folder)
         told.append(("chaos_failure", str(found[0]) if found else ""))
+        first = live.reason.partition("\n")[0]
+        told.append(("chaos_reason", "" if live.outcome == "passed" else first[:120]))
         told.append(("chaos_seconds", live.recorder.now() / 1e9))
         recording = _recording(request.node, request.config.stash[SESSION].settings)
         if recording is not None and recording.folder is not None:
             lines = side_by_side(recording.folder.path, live.folder.path)
             told.append(("chaos_divergences", "\n".join(lines)))
+
+
+def _line_of(error: BaseException, file: Path) -> str | None:
+    """The line of the test's file from which `error` came."""
+    import linecache
+    import traceback
+
+    lines = [
+        linecache.getline(frame.filename, frame.lineno or 0).strip()
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == str(file)
+    ]
+    return lines[-1] if lines else None
 
 
 def _report(live: Run) -> str:
@@ -465,6 +498,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
             live.settle("aborted", "Interrupted.")
         elif not isinstance(error, pytest.skip.Exception):
             live.settle("failed", f"{type(error).__name__}: {error}")
+            live.raised = _line_of(error, pyfuncitem.path)
             pyfuncitem.add_report_section("call", "chaos run", story(live))
         raise
     live.tested = True
@@ -512,6 +546,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    if getattr(config, "workerinput", None) is not None:
+        return  # (xdist's controller tells)
     list_runs(terminalreporter, config)
     if config.stash[SESSION].settings.shrink:
         _shrink_failures(terminalreporter, config)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -174,7 +176,7 @@ def _swept(path: str, properties: dict[str, object], config: pytest.Config) -> S
         experiment=str(properties["chaos_experiment"]),
         seed=int(str(properties["chaos_seed"])),
         outcome=str(properties["chaos_outcome"]),
-        failure=str(properties["chaos_failure"]),
+        failure=str(properties["chaos_failure"] or properties["chaos_reason"]),
         seconds=float(str(properties["chaos_seconds"])),
         folder=short_path(Path(path), config),
     )
@@ -216,15 +218,17 @@ def message(error: HarnessError, info: pytest.ExceptionInfo[BaseException]) -> s
 
 
 def replay_command(
-    experiment: str, recording: Path, runtime: str | None, config: pytest.Config
+    experiment: str, recording: Path, options: Mapping[str, str], config: pytest.Config
 ) -> str:
-    """The one command that repeats a run, as it works where pytest was called."""
+    """The one command that repeats a run, as it works where pytest was called. `options` are those
+    that differ from what was recorded: `runtime`, `mutant`."""
     here = config.invocation_params.dir.resolve()
     if here == config.rootpath.resolve():
-        option = "" if runtime is None else f" --chaos-runtime {runtime}"
-        return f"pytest '{experiment}' --chaos-replay {short_path(recording, config)}{option}"
-    option = "" if runtime is None else f" --runtime {runtime}"
-    return f"harness replay {os.path.relpath(recording.resolve(), here)}{option}"
+        path = shlex.quote(short_path(recording, config))
+        told = "".join(f" --chaos-{name} {value}" for name, value in options.items())
+        return f"pytest '{experiment}' --chaos-replay {path}{told}"
+    told = "".join(f" --{name} {value}" for name, value in options.items())
+    return f"harness replay {shlex.quote(os.path.relpath(recording.resolve(), here))}{told}"
 
 
 def _shown(path: Path) -> Path:

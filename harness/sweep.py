@@ -27,6 +27,9 @@ class Swept:
         return self.outcome == "passed"
 
 
+_ORDER = ("failed", "unsteady", "unknown", "broken", "aborted", "passed")
+
+
 def sweeps(runs: Sequence[Swept]) -> dict[str, list[Swept]]:
     """The experiments that had more than one seed, each with its runs: those that did not pass
     first, by outcome and signature."""
@@ -34,7 +37,7 @@ def sweeps(runs: Sequence[Swept]) -> dict[str, list[Swept]]:
     for run in runs:
         by_experiment.setdefault(run.experiment, []).append(run)
     return {
-        name: sorted(mine, key=lambda run: (run.passed, run.outcome, run.failure, run.seed))
+        name: sorted(mine, key=lambda run: (_ORDER.index(run.outcome), run.failure, run.seed))
         for name, mine in by_experiment.items()
         if len({run.seed for run in mine}) > 1
     }
@@ -44,12 +47,14 @@ def headline(runs: Sequence[Swept]) -> str:
     """How many seeds ended how, how often the experiment fails, and the time a seed took."""
     outcomes = Counter(run.outcome for run in runs)
     told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
-    rate = Rate(sum(not run.passed for run in runs), len(runs))
+    judged = [run for run in runs if run.outcome in ("passed", "failed", "unsteady")]
+    rate = Rate(sum(not run.passed for run in judged), len(judged))
     low, high = rate.interval()
     took = sorted(run.seconds for run in runs)
     times = f"{median(took):.1f} s a seed ({took[0]:.1f}-{took[-1]:.1f})"
     return (
-        f"{len(runs)} seeds: {told}; fails under {rate.share:.0%} of seeds "
+        f"{len(runs)} seeds: {told}; fails under {rate.share:.0%} of "
+        f"{'those judged' if len(judged) < len(runs) else 'seeds'} "
         f"(95 % interval {low:.0%}-{high:.0%}); {times}"
     )
 

@@ -25,7 +25,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from harness.check.verdict import Result, Verdict
 from harness.declare import ATTRIBUTE, Experiment
 from harness.engine import Run
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.faults import Fault
 from harness.machine.bridge import Bridge, Stop
 from harness.machine.machine import ClusterMachine
@@ -162,8 +162,14 @@ class Exploration:
         stage, bridge = machine.on_stage()
         run = stage.run
         steady = bridge.call(stage.end())
+        by_rule = error is not None
         if steady and stage.ok:
-            machine.check()
+            try:
+                machine.check()
+            except HarnessError:
+                raise
+            except Exception as raised:
+                error = error or raised
         # Something is wrong, or the flaw that some example must show is shown.
         wrong = [found for found, _ in run.verdicts if found.result == "invalid"]
         if steady and not wrong and error is None:
@@ -177,10 +183,10 @@ class Exploration:
         said = wrong[0].check if wrong else "unsteady" if error is None else type(error).__name__
         about = f"Example {stage.number} of {self._kind.__name__}."
         if error is not None and not wrong:
-            about += " It failed by an assertion in a rule, which a replay does not make."
+            about += " It failed by an assertion, which a replay makes only if it is in check()."
         run.change_plan(dataclasses.replace(stage.plan(), about=about))
         bridge.call(stage.tell(said))
-        if error is None:
+        if not by_rule:
             raise _FailedError(said)
 
     # In the loop again

@@ -143,12 +143,17 @@ def _write(path: Path, data: bytes) -> None:
 
 def read_json(path: Path, what: str, schema: int, required: tuple[str, ...]) -> dict[str, Any]:
     """The JSON object in `path`, of this or an older schema, with the `required` fields."""
-    do = "Name the folder of a run, e.g. one that `harness runs` lists."
+    do = f"Correct {path.name}, or name the folder of a run that `harness runs` lists."
     try:
         data = orjson.loads(path.read_bytes())
     except OSError as error:
+        # A file of any other name was named for itself.
+        ours = path.name in ("run.json", "plan.json", "verdicts.json")
+        known = ours and path.parent.name != "shrink"
         raise UnreadableError(
-            f"{path.parent} is not the folder of a run: {path.name} cannot be read.",
+            f"{path.parent} is not the folder of a run: {path.name} cannot be read."
+            if known
+            else f"{path} cannot be read.",
             why=str(error),
             do=do,
         ) from None

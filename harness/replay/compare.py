@@ -72,15 +72,13 @@ def _told(folder: RunFolder) -> Told:
         if event.name == "phase" and data["phase"] == "during":
             begun = event.time
         elif event.name == "fault" and data["step"] == "asked":
-            names[data["id"]] = f"{data['id']} {data['what']}"
+            names[data["id"]] = f"{data['id']} {data['kind']}" if "kind" in data else data["id"]
         elif event.name == "fault" and data["step"] in ("injected", "healed"):
-            name, at_s = names[data["id"]], (event.time - begun) / 1e9
+            name, at_s = names.get(data["id"], data["id"]), (event.time - begun) / 1e9
             if data["step"] == "injected":
-                words[name] = ", ".join(data["nodes"])
-            row = f"  {data['step']} at"
-            # (The same words for every fault: what it is of makes the row's name unique.)
-            key = f"{name}{row}"
-            words[key], moments[key] = f"{at_s:.2f} s", at_s
+                words[f"{name} hit"] = ", ".join(data["nodes"])
+            row = f"{name} {data['step']} at"
+            words[row], moments[row] = f"{at_s:.2f} s", at_s
     counts = identity.get("ops") or {}
     words["ops"] = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
     for verdict in folder.read_verdicts():

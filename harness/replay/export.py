@@ -38,14 +38,23 @@ def export(folder: RunFolder, root: Path, to: Path) -> list[Path]:
     sources = sorted(_sources(experiment, root))
     name = folder.path.resolve().name
     try:
-        with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as archive:
+        unfinished = to.with_name(f".{to.name}.part")
+        with zipfile.ZipFile(
+            unfinished, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False
+        ) as archive:
             for path in sorted(folder.path.rglob("*")):
                 inside = path.relative_to(folder.path)
-                if path.is_file() and inside.parts[0] not in ("source", "shrink", "report.html"):
+                shrunk = inside.parts[0] == "shrink" and inside != Path("shrink/plan.json")
+                if (
+                    path.is_file()
+                    and not shrunk
+                    and inside.parts[0] not in ("source", "report.html")
+                ):
                     archive.write(path, f"{name}/{inside}")
             archive.writestr(f"{name}/report.html", report(read(folder), inline=True))
             for path in sources:
                 archive.write(root / path, f"{name}/source/{path}")
+        unfinished.rename(to)
     except OSError as error:
         raise UsageError(f"{to} cannot be written.", why=str(error)) from None
     return sources
@@ -66,9 +75,11 @@ def _sources(experiment: str, root: Path) -> set[Path]:
     files = {collector.item.path}
     if collector.item.config.inipath is not None:
         files.add(collector.item.config.inipath)
-    declared = experiment_of(getattr(collector.item, "function", None))
-    if declared is not None and declared.load is not None:
-        files.add(declared.load.path)
+    # The file is imported as a whole, and with it what its other experiments name.
+    files |= collector.scripts
+    # What lies beside it may be needed while it runs: compose files, what scripts import.
+    if collector.item.path.parent != root:
+        files.update(_below(collector.item.path.parent, root))
     for module in list(sys.modules.values()):
         files.update(_files_of(module, root))
     return {path.relative_to(root) for path in files if path.is_relative_to(root)}
@@ -85,10 +96,19 @@ def _files_of(module: ModuleType, root: Path) -> Iterator[Path]:
     installed = "site-packages" in file.parts or file.is_relative_to(ours)
     if installed or not file.is_relative_to(root) or not file.is_file():
         return
-    top = root / file.relative_to(root).parts[0]
-    for path in top.rglob("*") if (top / "__init__.py").is_file() else (file,):
+    top = file.parent
+    while (top.parent / "__init__.py").is_file() and top.parent.is_relative_to(root):
+        top = top.parent
+    yield from _below(top, root) if (top / "__init__.py").is_file() else (file,)
+
+
+def _below(folder: Path, root: Path) -> Iterator[Path]:
+    """The files in a folder of the project that may be sources: neither hidden nor large, and none
+    that only leads elsewhere."""
+    for path in folder.rglob("*"):
         hidden = any(one.startswith((".", "__pycache__")) for one in path.relative_to(root).parts)
-        if path.is_file() and not hidden and path.stat().st_size <= MAX_FILE_BYTES:
+        small = path.is_file() and not path.is_symlink() and path.stat().st_size <= MAX_FILE_BYTES
+        if small and not hidden and path.resolve().is_relative_to(root):
             yield path
 
 
@@ -98,7 +118,13 @@ class _Collector:
     def __init__(self, experiment: str) -> None:
         self._experiment = experiment
         self.item: pytest.Item | None = None
+        self.scripts: set[Path] = set()
+        """The k6 scripts of all experiments in the file."""
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
+        for item in session.items:
+            declared = experiment_of(getattr(item, "function", None))
+            if declared is not None and declared.load is not None:
+                self.scripts.add(declared.load.path.resolve())
         found = (one for one in session.items if experiment_id(one.nodeid) == self._experiment)
         self.item = next(found, None)

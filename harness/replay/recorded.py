@@ -6,9 +6,10 @@ import dataclasses
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from harness.errors import UnreadableError, UsageError
+from harness.errors import UnreadableError
 from harness.plan import Plan, PlannedFault, read_plan
 from harness.record.folder import RunFolder
 from harness.record.journal import read_journal
@@ -40,7 +41,7 @@ def read_recording(path: Path) -> Recording:
     """
     if path.suffix == ".zip":
         path = unpacked(path)
-    if path.is_file():
+    if path.is_file() or path.suffix == ".json":
         return Recording(path, read_plan(path))
     folder = RunFolder(path)
     folder.read_identity()
@@ -49,9 +50,12 @@ def read_recording(path: Path) -> Recording:
 
 def scripted(recording: Recording) -> Plan:
     """Its plan with the ops listed: those that the run's clients invoked. A plan by itself that
-    lists none, and a run that came to no faults, are left to the seed."""
+    lists none, and a run that came to no faults or did not come to its end, are left to the
+    seed."""
     plan, folder = recording.plan, recording.folder
     if plan.ops is not None or plan.workload is None or folder is None:
+        return plan
+    if folder.read_identity().get("outcome") in (None, "aborted", "broken"):
         return plan
     begun_ns = faults_began(folder)
     if begun_ns is None or not folder.history.exists():
@@ -94,7 +98,8 @@ def pinned(recording: Recording) -> Plan:
 
 
 def unpacked(path: Path) -> Path:
-    """The run's folder in a zip, unpacked beside it unless it was before."""
+    """The run's folder in a zip, unpacked beside it unless it was before. Where there is another
+    run of that name, or something else, it is unpacked into a folder named like the zip."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -103,23 +108,31 @@ def unpacked(path: Path) -> Path:
                 raise UnreadableError(
                     f"{path} holds no run.", do="Name a file that `harness export` made."
                 )
-            folder = path.parent / runs.pop()
-            if not folder.exists():
-                archive.extractall(path.parent)
-            return folder
+            name = runs.pop()
+            identity = archive.read(f"{name}/run.json")
+            for place in (path.parent, path.parent / path.stem):
+                folder = place / name
+                if folder.exists() and _read(folder / "run.json") == identity:
+                    return folder
+                if not folder.exists():
+                    with TemporaryDirectory(prefix=".unpacking-", dir=path.parent) as scratch:
+                        archive.extractall(scratch)
+                        place.mkdir(exist_ok=True)
+                        (Path(scratch) / name).rename(folder)
+                    return folder
+            raise UnreadableError(
+                f"{path} cannot be unpacked: there is another {folder}.",
+                do="Move it away, or replay the zip from another folder.",
+            )
     except (OSError, zipfile.BadZipFile) as error:
         raise UnreadableError(f"{path} cannot be read.", why=str(error)) from None
 
 
-def require_nodes(plan: Plan, names: tuple[str, ...], target: str) -> None:
-    """Raise `UsageError` if the plan names nodes that the target has not (any more)."""
-    lacking = [name for name in plan.nodes if name not in names]
-    if lacking:
-        raise UsageError(
-            f"The plan is for {', '.join(plan.nodes)}, but {target} has {', '.join(names)}.",
-            why=f"{', '.join(lacking)}: not among the nodes of the experiment as it is now.",
-            do="Give the experiment's target as many nodes as it had, or correct the plan.",
-        )
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def faults_began(folder: RunFolder) -> int | None:

@@ -20,12 +20,16 @@ from harness.replay.recorded import Recording
 FOLDER = "regressions"
 
 RECORDING = pytest.StashKey[Recording]()
-"""The recording that an item carries out, where it has one of its own."""
+"""What a worker is to carry out with an item."""
 
 
 def is_regression(path: Path) -> bool:
-    """Whether a file that pytest meets is a plan that is kept."""
-    return path.suffix == ".json" and path.parent.name == FOLDER and b'"experiment"' in _head(path)
+    """Whether a file that pytest meets is a plan that is kept. One that was emptied is: it must
+    not be missed in silence. Others may keep other things in a folder of that name."""
+    if path.suffix != ".json" or path.parent.name != FOLDER:
+        return False
+    head = _head(path)
+    return b'"experiment"' in head or not head.strip()
 
 
 def _head(path: Path) -> bytes:
@@ -61,11 +65,18 @@ class Regression(pytest.Module):
         return found
 
     def _concerned(self, node: Any) -> bool:
-        names = self.recording.plan.experiment.split("::")[1:]
-        if isinstance(node, pytest.Item):
-            node.stash[RECORDING] = self.recording
-            return bool(node.name == names[-1])
-        return bool(node.name == names[0])
+        """Whether the experiment is this node or below it."""
+        return bool(node.name == self._path[0])
+
+    def names(self, item: pytest.Item) -> bool:
+        """Whether `item` is the plan's experiment."""
+        nodes = item.listchain()
+        return [node.name for node in nodes[nodes.index(self) + 1 :]] == self._path
+
+    @property
+    def _path(self) -> list[str]:
+        """The names that lead to the experiment in its file."""
+        return self.recording.plan.experiment.split("::")[1:]
 
 
 def regression_of(item: pytest.Item) -> Regression | None:

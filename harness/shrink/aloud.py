@@ -38,7 +38,8 @@ def size(plan: Plan) -> str:
         parts.append(clients if rate is None else f"{clients} at {rate:g} ops/s")
     if plan.load is not None:
         parts.append("load")
-    return ", ".join([*parts, seconds(plan.duration_s)])
+    last_s = max((op.at_s for op in plan.ops or ()), default=0.0)
+    return ", ".join([*parts, seconds(max(plan.duration_s, last_s))])
 
 
 def fault_aloud(planned: PlannedFault, nodes: Collection[str]) -> str:

@@ -77,6 +77,8 @@ class Judge:
         self.limit = Budget()
         self.runs = 0
         """Runs that were started here, those of earlier calls not counted."""
+        self.missed = 0
+        """How many runs in a row did not fail as wanted."""
 
     @property
     def seconds(self) -> float:
@@ -195,17 +197,27 @@ class Judge:
             self._log.ran(digest, candidate.what, hit=False, counts=counts, outcome=said)
             return
         hit = repeat.reproduced(self._wanted)
+        self.missed = 0 if hit else self.missed + 1
         self._log.ran(
             digest,
             candidate.what,
             hit=hit,
-            counts=hit or repeat.outcome != "broken" or known.spoilt > 0,
+            counts=hit or not _says_nothing(repeat) or known.spoilt > 0,
             outcome=repeat.outcome,
             failures=[str(failure) for failure in repeat.failures],
             seconds=round(repeat.seconds, 3),
             ops=repeat.ops,
             run=repeat.folder.name,
         )
+
+
+def _says_nothing(repeat: Repeat) -> bool:
+    """Whether a run came to nothing that its plan could be blamed for: it was broken, or the
+    cluster was not steady before anything was done to it, as on a busy machine."""
+    return repeat.outcome == "broken" or any(
+        failure.check == "unsteady" and "before-faults" in failure.anomalies
+        for failure in repeat.failures
+    )
 
 
 @dataclass

@@ -4,6 +4,7 @@ carry candidates out; and what is kept of it all, in `shrink/` in that folder.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -101,8 +102,10 @@ def failure_of(recording: Recording) -> Failure:
     if not found:
         outcome = recording.folder.read_identity().get("outcome") if recording.folder else None
         raise UsageError(
-            f"{recording.path} shows no failure" + (f": it {outcome}." if outcome else "."),
-            why="Only what fails can be shrunk, or what finds a flaw that the experiment expects.",
+            f"{recording.path} shows no failure that could be shrunk"
+            + (f" (it ended {outcome})." if outcome else "."),
+            why="Only what a check finds can be found again with less, and an `unsteady` cluster; "
+            "not that a flaw which the experiment expects was missed.",
             do="Name a run that failed; `harness runs` lists them.",
         )
     return found[0]
@@ -207,4 +210,4 @@ def _name(plan: Plan) -> str:
     except HarnessError:
         return test.replace("_", "-")
     kind = failure.anomalies[0] if failure.anomalies else failure.check.partition("(")[0]
-    return f"{test}-{kind}".replace("_", "-")
+    return re.sub(r"[^A-Za-z0-9.]+", "-", f"{test}-{kind}"[:60]).strip("-.")

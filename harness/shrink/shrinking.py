@@ -34,6 +34,9 @@ FIRST_RUNS = 5
 FIRST_HITS = 3
 """So many failures are enough to begin with."""
 
+DOUBT_RUNS = 8
+"""After so many runs in a row without the failure, the best plan is tried once more."""
+
 CONFIRMING_RUNS = 10
 """The runs that say how often the shrunk plan fails."""
 
@@ -189,6 +192,8 @@ class _Shrinking:
         self._spent = False
         self._doubtful = False
         """Whether the best plan was accepted by one run, which may have been luck."""
+        self._reassured = False
+        """Whether the best plan was tried once more, because nothing smaller failed."""
         self._more_hits = 0
 
     @property
@@ -265,6 +270,7 @@ class _Shrinking:
         """One pass from the best plan on."""
         judge, before = self._judge, self.best
         runs, begun_s = judge.runs, judge.seconds
+        spent = False
         try:
             steps = make(before.plan, self._hints, self._ways)
             got: int | None = None
@@ -274,10 +280,19 @@ class _Shrinking:
                 got = judge.first(tried.candidates, enough, hopeful=tried.hopeful)
                 if got is not None:
                     self._accept(tried.candidates[got], quickly=tried.care == "quick")
+                elif judge.missed >= DOUBT_RUNS and not self._reassured:
+                    # Perhaps what was accepted last does not fail itself.
+                    trusted, self._reassured = self.best, True
+                    self._hold()
+                    if self.best is not trusted:
+                        break
         except StopIteration:
             pass
+        except SpentError:
+            spent = True
+            raise
         finally:
-            self._report(name, before, judge.runs - runs, judge.seconds - begun_s)
+            self._report(name, before, judge.runs - runs, judge.seconds - begun_s, spent=spent)
         if edits.length(self.best.plan) != edits.length(before.plan):
             self._hints = replace(self._hints, window_s=None)  # (times mean something else now)
 
@@ -365,7 +380,7 @@ class _Shrinking:
         if candidate.digest == self.best.digest:
             return
         self.chain.append(candidate)
-        self._doubtful = quickly
+        self._doubtful, self._reassured = quickly, False
         looked_at = 0 if quickly else self._judge.looked_at(candidate)
         self._seen.append(self._judge.seen(candidate, 0, looked_at))
         self._keep()
@@ -377,12 +392,16 @@ class _Shrinking:
     def _marked(self, plan: Plan) -> Plan:
         return replace(plan, about=sentence(plan), failure=self._wanted.to_json())
 
-    def _report(self, name: str, before: Candidate, runs: int, took_s: float) -> None:
+    def _report(
+        self, name: str, before: Candidate, runs: int, took_s: float, *, spent: bool
+    ) -> None:
         cost = f"({count(runs, 'run')}, {took_s:.0f} s)"
         if self.best is not before:
             self._tell(f"{name}: {_changed(before.plan, self.best.plan)} {cost}")
-        elif runs:
+        elif runs and not spent:
             self._tell(f"{name}: nothing smaller {cost}")
+        if spent:
+            self._tell(f"{name}: not finished, the budget is spent")
 
     def _shrunk(self, why: str, rate: Rate, confirmed: bool) -> Shrunk:
         return Shrunk(

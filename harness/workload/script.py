@@ -48,7 +48,8 @@ class PlannedOp:
         if not isinstance(data.get("values", []), list):
             raise TypeError("the values of an op are a list")
         values = _read(data.get("values", ()))
-        request = Request(data["f"], data.get("key"), values, data.get("named") or None)
+        key = _hashable(data.get("key"))
+        request = Request(data["f"], key, values, data.get("named") or None)
         return cls(int(data["client"]), float(data["at_s"]), request)
 
 
@@ -109,8 +110,13 @@ def read_script(history: Path, clients: int, nodes: int, begun_ns: int) -> tuple
     return tuple(ops)
 
 
+def _hashable(key: Any) -> Any:
+    """A key of several parts is a list in files, and a tuple for clients."""
+    return tuple(_hashable(part) for part in key) if isinstance(key, list) else key
+
+
 def _request(record: Mapping[str, Any]) -> Request:
-    f, key, value = record["f"], record["key"], record["value"]
+    f, key, value = record["f"], _hashable(record["key"]), record["value"]
     call = record.get("call") or {}
     if "values" in call:
         return Request(f, key, _read(call["values"]), call.get("named"))

@@ -18,8 +18,17 @@ def verdict(check: str, result: str = "invalid", expected: str = "valid", **more
     return {**told, "data": {}, **more}
 
 
-def run(path: Path, outcome: str | None, reason: str = "", *verdicts: dict[str, Any]) -> RunFolder:
-    identity = {"schema": 1, "experiment": "x", "seed": 1, "outcome": outcome, "reason": reason}
+def run(
+    path: Path, outcome: str | None, reason: str = "", *verdicts: dict[str, Any], raised: str = ""
+) -> RunFolder:
+    identity = {
+        "raised": raised or None,
+        "schema": 1,
+        "experiment": "x",
+        "seed": 1,
+        "outcome": outcome,
+        "reason": reason,
+    }
     (path / "run.json").write_text(json.dumps(identity))
     (path / "verdicts.json").write_text(json.dumps({"schema": 1, "verdicts": verdicts}))
     return RunFolder(path)
@@ -65,10 +74,13 @@ def test_unsteady_counts_by_the_phase(tmp_path: Path, reason: str, kind: str) ->
 
 
 def test_the_tests_own_assertion_counts_by_its_exception(tmp_path: Path) -> None:
-    valid = verdict("available", "valid")
-    one = failures(run(tmp_path, "failed", "AssertionError: assert 3 < 2", valid))
-    other = failures(run(tmp_path, "failed", "AssertionError: assert 9 < 2", valid))
-    assert one == other == [Failure("AssertionError")]
+    valid, unknown = verdict("available", "valid"), verdict("set", "unknown")
+    line = "assert lost < 2"
+    one = failures(run(tmp_path, "failed", "AssertionError: assert 3 < 2", valid, raised=line))
+    other = failures(run(tmp_path, "failed", "AssertionError: assert 9 < 2", unknown, raised=line))
+    assert one == other == [Failure("AssertionError", (line,))]
+    (third,) = failures(run(tmp_path, "failed", "AssertionError: no", valid, raised="assert up"))
+    assert not one[0].same(third)
 
 
 @pytest.mark.parametrize("outcome", [None, "broken", "aborted", "unknown", "passed"])

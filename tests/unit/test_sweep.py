@@ -39,6 +39,19 @@ def test_the_summary_counts_by_verdict_and_states_the_rate_and_the_times() -> No
     assert verdicts(RUNS) == ["2 × set-full: lost", "1 × unsteady: after-healing"]
 
 
+def test_runs_that_were_not_judged_say_nothing_about_the_rate() -> None:
+    told = headline([*RUNS, swept(6, "broken"), swept(7, "unknown")])
+    assert "fails under 60% of those judged" in told
+    (runs,) = sweeps([*RUNS, swept(6, "broken"), swept(7, "unknown")]).values()
+    assert [run.outcome for run in runs][:5] == [
+        "failed",
+        "failed",
+        "unsteady",
+        "unknown",
+        "broken",
+    ]
+
+
 def test_a_flaw_that_is_expected_is_not_told_as_a_failure_of_its_seed() -> None:
     assert line(swept(7, "passed", "set-full: lost")) == f"seed 7{' ' * 15}   4.0 s  runs/7"
     assert "set-full: lost" in line(swept(7, "failed", "set-full: lost"))

@@ -12,7 +12,6 @@ it is no part of `make bench`.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import subprocess
 import sys
@@ -23,6 +22,8 @@ from pathlib import Path
 
 from harness import mutants
 from harness.catalogue import target_named
+from harness.failure import failures
+from harness.record.folder import RunFolder
 
 ROOT = Path(__file__).parents[3]
 FLAW = "(the flaw itself)"
@@ -35,6 +36,8 @@ class Case:
     target: str
     mutant: str | None
     experiment: str
+    check: str = ""
+    """The beginning of the name of what must find it."""
 
 
 def cases(target: str, only: list[str]) -> list[Case]:
@@ -42,8 +45,8 @@ def cases(target: str, only: list[str]) -> list[Case]:
     found = mutants.collect(target, ["experiments"])
     chosen: dict[str, Case] = {}
     for one in found:
-        for mutant in one.experiment.catches:
-            chosen.setdefault(mutant, Case(target, mutant, one.id))
+        for mutant, check in one.experiment.catches.items():
+            chosen.setdefault(mutant, Case(target, mutant, one.id, check))
     order = [name for name in target_named(target).mutants if name in chosen]
     return [chosen[name] for name in order if not only or name in only]
 
@@ -74,9 +77,9 @@ def from_failure_to_cause(case: Case, minutes: float, times: int, jobs: int, run
         _, took_s = run("pytest", case.experiment, *options, timeout_s=600)
         found_s += took_s
         for path in set(runs.glob("*/run.json")) - before:
-            outcome = json.loads(path.read_text())["outcome"]
-            wanted = ("failed", "unsteady") if case.mutant else ("passed",)
-            folder = path.parent if outcome in wanted else None
+            shown = failures(RunFolder(path.parent))
+            if shown and shown[0].check.startswith(case.check):
+                folder = path.parent
     if folder is None:
         return f"| {name} | not found in {tries} runs |"
     words = ["harness", "replay", str(folder), f"--times={times}", f"--jobs={jobs}"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -13,7 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.projects import SOUND, STALE, left_over, run_pytest, runs_of
+from harness.declare import Experiment, experiment_of
+from harness.plan import make_plan
+from tests.support.nodes import wait_until
+from tests.support.projects import SOUND, STALE, left_over, programs, run_pytest, runs_of
 
 pytest_plugins = "pytester"
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("project")]
@@ -35,6 +39,20 @@ def invoked(run: Path) -> Counter[tuple[Any, ...]]:
             value = op["value"][1] if op["f"] == "cas" else op["value"]
             found[client, op["f"], op["key"], value] += 1
     return found
+
+
+def declared(source: str) -> Experiment:
+    """The experiment in a test file."""
+    namespace: dict[str, Any] = {}
+    exec(compile(source, "test_it.py", "exec"), namespace)
+    found = [experiment_of(one) for one in namespace.values()]
+    return next(one for one in found if one is not None)
+
+
+def _kill(at_s: float = 0.1, lasting_s: float = 0.5, **fields: str) -> dict[str, Any]:
+    """A change of a plan: one fault."""
+    fault = {"id": "f1", "at_s": at_s, "lasting_s": lasting_s, "kind": "kill"}
+    return {"faults": [{**fault, "fields": {"who": "node-1", **fields}}]}
 
 
 def test_a_replay_invokes_the_recorded_values_though_the_workload_changed(
@@ -171,55 +189,76 @@ def test_a_plan_that_is_kept_is_a_test_of_its_own_and_the_first(pytester: pytest
     assert all(sum(run["ops"].values()) < 80 for run in regressions)
 
 
+def test_a_plan_of_a_test_in_a_class_is_that_test_alone(pytester: pytest.Pytester) -> None:
+    head, body = SOUND.split("@experiment", 1)
+    method = "    @experiment" + body.replace("\n", "\n    ").replace("(run)", "(self, run)")
+    other = method.replace("test_sound", "test_other")
+    experiments = pytester.mkdir("experiments")
+    (experiments / "test_it.py").write_text(f"{head}\nclass TestIt:\n{method}\n{other}")
+    run_pytest(pytester, "experiments", "-k", "test_sound").assert_outcomes(passed=1, deselected=1)
+    (first,) = runs_of(pytester)
+    assert first["experiment"] == "experiments/test_it.py::TestIt::test_sound"
+    kept = harness("keep", first["path"], "--name", "kept", cwd=pytester.path)
+    assert kept.returncode == 0, kept.stderr
+    run_pytest(pytester, "experiments/regressions").assert_outcomes(passed=1)
+    again = runs_of(pytester)[-1]
+    assert (again["experiment"], again["seed"]) == (first["experiment"], first["seed"])
+    assert invoked(again["path"]) == invoked(first["path"])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"experiment": "experiments/test_it.py::test_gone"}, "*which is no test any more*"),
         ({"experiment": "experiments/test_gone.py::test_it"}, "*but there is no *test_gone.py*"),
-        ({"ops": [{"client": 0, "at_s": 1, "f": "read", "kez": "r1"}]}, "*an op has no 'kez'*"),
-        ({"ops": [{"client": 99, "at_s": 1, "f": "read"}]}, "*lists an op of client 99*"),
+        ({"ops": [{"client": 0, "at_s": 1, "f": "read", "kez": "r1"}]}, "*has no 'kez' in op 1*"),
+        (
+            {"ops": [{"client": 99, "at_s": 1, "f": "read"}]},
+            "*wrong.json, op 1 is one of client 99*",
+        ),
+        (
+            {"ops": [{"client": 0, "at_s": 1, "f": "raed"}]},
+            "*wrong.json, op 1: * no method 'raed'*",
+        ),
+        (
+            {"ops": [{"client": 0, "at_s": 1, "f": "write", "key": "r1"}]},
+            "*wrong.json, op 1: RegistersClient.write cannot be called so: missing*'value'*",
+        ),
         ({"nodes": ["node-1", "node-9"]}, "*node-9: not among the nodes*"),
-        ({"faults": [{"id": "f1", "at_s": 1, "lasting_s": 1}]}, "*It lacks 'kind'*"),
+        ({"faults": [{"id": "f1", "at_s": 1, "lasting_s": 1}]}, "*It lacks 'kind' in fault 1*"),
+        (_kill(who="leadr"), "*wrong.json, fault f1: there is no node and no role 'leadr'*"),
+        (_kill(whom="leader"), "*wrong.json in fault 1: *fields that do not fit*"),
+        (_kill(at_s=50), "*wrong.json, fault f1 is healed at 50.5 s, after the end*"),
+        (_kill(lasting_s=-1), "*wrong.json, fault f1: at_s 0.1, lasting_s -1*"),
         ({"schema": 99}, "*schema 99*"),
+        (None, "*wrong.json is damaged*"),
     ],
 )
 def test_a_plan_with_a_mistake_is_one_message(
-    pytester: pytest.Pytester, change: dict[str, Any], message: str
+    pytester: pytest.Pytester, change: dict[str, Any] | None, message: str
 ) -> None:
-    from harness.plan import make_plan
-    from tests.support.projects import ROOT  # noqa: F401  the project's own path
-
     experiments = pytester.mkdir("experiments")
     (experiments / "test_it.py").write_text(SOUND)
     kept = experiments / "regressions"
     kept.mkdir()
-    namespace: dict[str, Any] = {}
-    exec(compile(SOUND, "test_it.py", "exec"), namespace)
-    declared = namespace["test_sound"].__chaos_experiment__
-    plan = make_plan(declared, "experiments/test_it.py::test_sound", 1).to_json()
-    (kept / "wrong.json").write_text(json.dumps({**plan, **change}))
+    plan = make_plan(declared(SOUND), "experiments/test_it.py::test_sound", 1).to_json()
+    text = "" if change is None else json.dumps({**plan, **change})
+    (kept / "wrong.json").write_text(text)
     result = run_pytest(pytester, "experiments/regressions")
     assert result.ret not in (0, 5)
     text = result.stdout.str() + result.stderr.str()
     pytest.LineMatcher(text.splitlines()).fnmatch_lines([message])
     assert "Traceback" not in text, text
+    assert not (pytester.path / "runs").exists()
 
 
 def test_workers_end_with_the_command_that_started_them(pytester: pytest.Pytester) -> None:
-    import signal
-
-    from tests.support.nodes import wait_until
-
     pytester.makepyfile(test_it=SOUND.replace("seconds(1.5)", "seconds(30)"))
-    (pytester.path / "tests").mkdir(exist_ok=True)
     command = [sys.executable, "-m", "harness", "replay", "runs/first", "--times", "2"]
     first = pytester.path / "runs" / "first"
     first.mkdir(parents=True)
-    namespace: dict[str, Any] = {}
-    exec(compile(SOUND.replace("seconds(1.5)", "seconds(30)"), "x.py", "exec"), namespace)
-    from harness.plan import make_plan
-
-    plan = make_plan(namespace["test_sound"].__chaos_experiment__, "test_it.py::test_sound", 1)
+    long = declared(SOUND.replace("seconds(1.5)", "seconds(30)"))
+    plan = make_plan(long, "test_it.py::test_sound", 1)
     plan.write(first / "plan.json")
     identity = {"schema": 1, "experiment": "test_it.py::test_sound", "seed": 1}
     (first / "run.json").write_text(json.dumps(identity))
@@ -245,6 +284,4 @@ def test_workers_end_with_the_command_that_started_them(pytester: pytest.Pyteste
 
 
 def _names(pytester: pytest.Pytester) -> set[str]:
-    from tests.support.projects import programs
-
     return programs(left_over(pytester))

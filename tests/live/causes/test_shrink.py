@@ -84,9 +84,11 @@ def test_a_failing_run_is_shrunk_goes_on_and_is_kept_as_a_test(pytester: pytest.
 def test_pytest_shrinks_what_failed_when_it_is_done(pytester: pytest.Pytester) -> None:
     experiments = pytester.mkdir("experiments")
     (experiments / "test_it.py").write_text(SEVERAL.replace("rate=300", "rate=60"))
-    result = run_pytest(pytester, "experiments", "--chaos-shrink", "--chaos-seeds", "2", *BUDGET)
+    options = ("--chaos-shrink", "--chaos-seeds", "2", "-n", "2", *BUDGET)
+    result = run_pytest(pytester, "experiments", *options)
     result.assert_outcomes(failed=2)
-    # One failure, though two seeds show it.
+    # One failure, though two seeds show it; and one process that shrinks it.
+    assert "going on from" not in result.stdout.str()
     assert result.stdout.str().count("shrinking test_stale") == 1
     result.stdout.fnmatch_lines(["*shrinking test_stale*", "faults: faults 3 → 0*", "*no fault; *"])
     plans = list((pytester.path / "runs").glob("*/shrink/plan.json"))

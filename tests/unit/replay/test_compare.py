@@ -33,7 +33,14 @@ def folder(
     begun = 5_000_000_000
     events: list[dict[str, Any]] = [
         {"time": begun, "event": "phase", "phase": "during"},
-        {"time": begun + 1, "event": "fault", "step": "asked", "id": "f1", "what": "pause leader"},
+        {
+            "time": begun + 1,
+            "event": "fault",
+            "step": "asked",
+            "id": "f1",
+            "what": "pause leader",
+            "kind": "pause",
+        },
         {
             "time": begun + int(at_s * 1e9),
             "event": "fault",
@@ -61,8 +68,8 @@ def test_another_leader_another_moment_another_outcome(tmp_path: Path) -> None:
     rows = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in told[1:]]
     assert rows == [
         ["recorded", "replayed"],
-        ["f1 pause leader", "node-1", "node-3"],
-        ["f1 pause leader", "injected at", "1.00 s", "1.50 s"],
+        ["f1 pause hit", "node-1", "node-3"],
+        ["f1 pause injected at", "1.00 s", "1.50 s"],
         ["linearizable(register)", "invalid: nonlinearizable", "-"],
         ["outcome", "failed", "passed"],
         ["It did not fail the same way (linearizable(register): nonlinearizable)."],
@@ -84,4 +91,4 @@ def test_a_fault_that_took_place_once_only(tmp_path: Path, missing: str) -> None
     (folders[missing] / "journal.jsonl").write_text("")
     told = side_by_side(folders["one"], folders["two"])
     cells = ["-", "node-1"] if missing == "one" else ["node-1", "-"]
-    assert any(line.split() == ["f1", "pause", "leader", *cells] for line in told), told
+    assert any(line.split() == ["f1", "pause", "hit", *cells] for line in told), told

@@ -260,9 +260,11 @@ def beside(span: tuple[float, float], known: list[Fault]) -> str:
         for fault, injected in landed
         if injected < span[1] and (fault.healed or fault.healing or float("inf")) > span[0]
     ]
-    if met:
-        return f"while {words(met)} {'was' if len(met) == 1 else 'were'} in force"
     first = min(injected for _, injected in landed)
+    if met:
+        force = f"{words(met)} {'was' if len(met) == 1 else 'were'} in force"
+        # What began before all faults is hardly their doing.
+        return f"the first before any fault; {force} later" if span[0] < first else f"while {force}"
     if span[1] <= first:
         return "before any fault"
     ended = [(f.healed or f.healing or 0.0, f.id) for f, _ in landed]

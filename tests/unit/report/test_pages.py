@@ -13,6 +13,8 @@ import harness.report
 from harness.errors import UsageError
 from harness.record.folder import RunFolder
 from harness.report.assets import FOLDER, STATIC, UPLOT
+from harness.report.faults import Fault
+from harness.report.story import beside
 from tests.support.run_folders import make_run
 
 NASTY = "</script></pre><script>window.hacked=1</script><img src=x onerror='window.hacked=2'>\"&"
@@ -195,3 +197,10 @@ def test_little_is_shown_whole_and_much_around_both_ends_of_a_fault(tmp_path: Pa
     assert "node-1, when the fault ended" in plain
     assert "tick 70" in plain and "tick 80" in plain and "tick 150" not in plain
     assert "node-2, when" not in plain and "tick 200" in plain
+
+
+def test_what_began_before_all_faults_is_not_blamed_on_them() -> None:
+    fault = Fault("f1", "kill", "kill node-1", ["node-1"], injected=5.0, healed=7.0)
+    assert beside((5.5, 6.0), [fault]) == "while f1 was in force"
+    assert beside((4.0, 6.0), [fault]) == "the first before any fault; f1 was in force later"
+    assert beside((1.0, 2.0), [fault]) == "before any fault"

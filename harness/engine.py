@@ -69,6 +69,8 @@ class Run:
     runtime: str = RUNTIMES[0]
     regression: str | None = None
     """The file of the plan that is kept, if this run is of one."""
+    recording: str | None = None
+    """What was recorded and is carried out again, if this run is of a recorded plan."""
     outcome: Outcome | None = None
     reason: str = ""
     verdicts: list[tuple[Verdict, Result]] = field(default_factory=list)
@@ -464,6 +466,7 @@ class Run:
                 },
                 "mutant": target.mutant,
                 "regression": self.regression,
+                "recording": self.recording,
                 "kept": self.kept,
                 "versions": {**versions(self.experiment.parts), **self._ran_in},
                 "replay": self.replay_command,

@@ -369,6 +369,7 @@ def _begin(request: pytest.FixtureRequest) -> Run:
         keep_failed=settings.keep_failed,
         runtime=settings.runtime,
         regression=short_path(item.path, config) if _is_regression(item) else None,
+        recording=None if recording is None else short_path(recording.path, config),
     )
     told = item.user_properties
     told += [("chaos_seed", plan.seed), ("chaos_run", str(folder.path))]

@@ -38,11 +38,15 @@ class Line:
     faults: int
     finding: str
     mutant: str
+    again: str
+    """What it carried out again, in words: nothing, if its plan was drawn from a seed."""
     reported: bool
 
     @property
     def title(self) -> str:
-        return self.experiment.rpartition("::")[2]
+        name = self.experiment.rpartition("::")[2]
+        mutant = f" on mutant {self.mutant}" if self.mutant else ""
+        return f"{name}{mutant}{f', {self.again}' if self.again else ''}"
 
 
 def write_overview(runs_dir: Path, inline: bool) -> Path:
@@ -69,7 +73,9 @@ def _line(path: Path) -> Line:
     try:
         identity = folder.read_identity()
     except UnreadableError as error:
-        return Line(path.name, path.name, "damaged", "", "", None, 0, 0, error.what, "", reported)
+        return Line(
+            path.name, path.name, "damaged", "", "", None, 0, 0, error.what, "", "", reported
+        )
     ops = mapped(identity.get("ops"))
     outcome = str(identity.get("outcome") or "unfinished")
     return Line(
@@ -83,8 +89,15 @@ def _line(path: Path) -> Line:
         faults=int(number(identity.get("faults")) or 0),
         finding=_finding(folder, outcome, str(identity.get("reason") or "")),
         mutant=str(identity.get("mutant") or ""),
+        again=_again(identity),
         reported=reported,
     )
+
+
+def _again(identity: dict[str, Any]) -> str:
+    if regression := identity.get("regression"):
+        return f"regression {Path(str(regression)).stem}"
+    return "replayed" if identity.get("recording") else ""
 
 
 def _finding(folder: RunFolder, outcome: str, reason: str) -> str:
@@ -123,12 +136,12 @@ def _experiments(lines: list[Line]) -> Html:
     """How often each experiment came out how: one that does both is flaky, or its system is."""
     groups: dict[tuple[str, str], list[Line]] = defaultdict(list)
     for line in lines:
-        groups[line.experiment, line.mutant].append(line)
+        # What is carried out again says nothing about fresh seeds.
+        groups[line.experiment, line.title].append(line)
     rows: list[list[Any]] = []
-    for (experiment, mutant), runs in sorted(groups.items()):
+    for (experiment, name), runs in sorted(groups.items()):
         failed = sum(run.outcome in ("failed", "unsteady") for run in runs)
         decided = failed + sum(run.outcome == "passed" for run in runs)
-        name = runs[0].title + (f" on mutant {mutant}" if mutant else "")
         button = element("button", name, type="button", data_only=experiment)
         # Oldest first, as one reads; a letter each, for those who do not see colours.
         marks = [
@@ -201,16 +214,15 @@ def _runs(lines: list[Line], counts: dict[str, int]) -> Html:
     rows = []
     for line in lines:
         target = f"{quote(line.name)}/{NAME if line.reported else ''}"
-        name = line.title + (f" on mutant {line.mutant}" if line.mutant else "")
         cells = [
             parts.badge(line.outcome),
-            element("a", name, href=target),
+            element("a", line.title, href=target),
             line.started,
             line.seed,
             "" if line.lasted is None else seconds(line.lasted),
             line.ops,
             line.faults,
-            cut(line.finding, 240),
+            cut(line.finding.partition("\n")[0], 240),
         ]
         rows.append(
             element(

@@ -204,3 +204,18 @@ def test_what_began_before_all_faults_is_not_blamed_on_them() -> None:
     assert beside((5.5, 6.0), [fault]) == "while f1 was in force"
     assert beside((4.0, 6.0), [fault]) == "the first before any fault; f1 was in force later"
     assert beside((1.0, 2.0), [fault]) == "before any fault"
+
+
+def test_what_is_carried_out_again_stands_apart_in_the_overview(tmp_path: Path) -> None:
+    fresh, replay, kept = (make_run(tmp_path, name=f"run-{number}") for number in range(3))
+    for folder, more in (
+        (replay, {"recording": "runs/first"}),
+        (kept, {"recording": "x.json", "regression": "experiments/regressions/lost.json"}),
+    ):
+        identity = json.loads(folder.identity.read_text())
+        folder.identity.write_text(json.dumps({**identity, **more}))
+    page = harness.report.write_index(tmp_path).read_text()
+    table = page[page.index('id="experiments"') : page.index('id="runs"')]
+    assert table.count("1 of 1 (100%)") == 3
+    assert ", replayed<" in table and ", regression lost<" in table
+    assert fresh.path.name in page

@@ -11,7 +11,7 @@ WORKERS := $(shell [ $(CORES) -gt 8 ] && echo 8 || echo $(CORES))
 help:
 	@echo "make demo    install everything into .venv and run the quick experiments"
 	@echo "make docker  tests of the docker runtime, and the quick experiments on containers"
-	@echo "make causes  tests of replaying, shrinking and generating, which run plans many times"
+	@echo "make causes  tests of replaying, shrinking and generating, and of reports in a browser"
 	@echo "make test    the harness's own tests, all but those of docker and causes"
 	@echo "make mutants show that each experiment catches the bugs it is for"
 	@echo "make lint    ruff and mypy"
@@ -43,11 +43,11 @@ docker: images
 # Live tests take seconds each: a worker that has done its share takes some of the other's.
 test: venv
 	.venv/bin/pytest tests --ignore tests/live/docker --ignore tests/live/causes \
-		-n $(WORKERS) --dist worksteal
+		--ignore tests/live/report -n $(WORKERS) --dist worksteal
 
-# What replays and shrinks carries out a plan many times, which takes minutes.
+# What replays and shrinks carries out a plan many times, which takes minutes; reports need a browser.
 causes: venv
-	.venv/bin/pytest tests/live/causes -n $(WORKERS) --dist worksteal
+	.venv/bin/pytest tests/live/causes tests/live/report -n $(WORKERS) --dist worksteal
 
 mutants: venv
 	.venv/bin/harness mutants etcd --only-expected

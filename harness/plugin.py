@@ -291,8 +291,13 @@ def _live(
 def _require_controller(config: pytest.Config) -> None:
     """Interrupt a worker whose controller was killed: nobody will hear of its tests, and xdist
     itself ends one of its own only when it next wants to tell of one."""
-    is_worker = getattr(config, "workerinput", None) is not None or WORKER in os.environ
-    if is_worker and os.getppid() != config.stash[SESSION].parent:
+    parent = config.stash[SESSION].parent
+    if WORKER in os.environ:
+        # Whoever it was may have been killed before this process could look.
+        parent = int(os.environ[WORKER].rpartition(",")[2])
+    elif getattr(config, "workerinput", None) is None:
+        return
+    if os.getppid() != parent:
         raise KeyboardInterrupt
 
 

@@ -1,7 +1,8 @@
 """The pytest plugin of a worker: carries out the plans it is sent on the one experiment collected.
 
 Commands come and answers go as lines of JSON through two pipes, whose numbers stand in the
-environment. The worker ends when there are no more commands.
+environment, with the process id of who reads the answers. The worker ends when there are no more
+commands, or nobody who reads.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from harness.replay.regressions import RECORDING
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool:
     """Instead of running the tests collected once: run one of them for each command."""
-    commands, answers = (int(number) for number in os.environ[WORKER].split(","))
+    commands, answers, _ = (int(number) for number in os.environ[WORKER].split(","))
     with os.fdopen(commands, "rb") as asked, os.fdopen(answers, "wb", buffering=0) as told:
         for line in asked:
             answer = _carry_out(session, json.loads(line))

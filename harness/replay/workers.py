@@ -177,7 +177,7 @@ class _Process:
                 cwd=root,
                 env={
                     **os.environ,
-                    WORKER: f"{commands},{answers}",
+                    WORKER: f"{commands},{answers},{os.getpid()}",
                     "PYTHONPATH": os.pathsep.join(path for path in paths if path),
                 },
                 stdin=subprocess.DEVNULL,

@@ -263,7 +263,8 @@ def test_workers_end_with_the_command_that_started_them(pytester: pytest.Pyteste
     identity = {"schema": 1, "experiment": "test_it.py::test_sound", "seed": 1}
     (first / "run.json").write_text(json.dumps(identity))
     (first / "journal.jsonl").write_text("")
-    for end in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+    ends = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGKILL)
+    for number, end in enumerate(ends):
         started = subprocess.Popen(
             command,
             cwd=pytester.path,
@@ -273,7 +274,10 @@ def test_workers_end_with_the_command_that_started_them(pytester: pytest.Pyteste
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
-            wait_until(lambda: "toxiproxy" in " ".join(_names(pytester)), 30)
+            if number < 3:
+                wait_until(lambda: "toxiproxy" in " ".join(_names(pytester)), 30)
+            else:  # the workers are there, and have not looked yet who their parent is
+                wait_until(lambda: len(left_over(pytester)) >= 3, 30)
             os.kill(started.pid, end)
             output, _ = started.communicate(timeout=60)
             assert started.returncode == (-9 if end == signal.SIGKILL else 5), output

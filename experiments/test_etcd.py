@@ -120,7 +120,8 @@ def test_slow_links(run):
 @pytest.mark.quick
 @experiment(
     target=Etcd(nodes=3, stale_reads=True),
-    workload=register_workload(),
+    # Whoever writes through the member that is cut off waits until it times out, and reads no more.
+    workload=register_workload(reads=0.9),
     faults=[faults.netsplit("isolate", who="random", at=seconds(0.8), lasting=seconds(2.5))],
     duration=seconds(4),
 )

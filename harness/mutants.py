@@ -29,7 +29,7 @@ import pytest
 
 from harness.declare import Experiment, experiment_of
 from harness.errors import UsageError
-from harness.plugin import IMPORTED, experiment_id
+from harness.plugin import IMPORTED, experiment_id, is_regression
 from harness.record.folder import RunFolder
 from harness.target import Target
 
@@ -318,6 +318,7 @@ class _Collector:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         for item in session.items:
             experiment = experiment_of(getattr(item, "function", None))
-            if experiment is not None:
+            # Plans that are kept show what is wrong with the sound target, not with mutants.
+            if experiment is not None and not is_regression(item):
                 id, root = experiment_id(item.nodeid), item.config.rootpath
                 self.found.append(Collected(id, experiment, root))

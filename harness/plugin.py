@@ -117,12 +117,13 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     """A plan that is kept in a folder `regressions` is a test of its own."""
     if file_path.suffix != ".json":
         return None
-    from harness.replay.regressions import Regression, is_regression
+    from harness.replay.regressions import Regression, holds_plan
 
-    return Regression.from_parent(parent, path=file_path) if is_regression(file_path) else None
+    return Regression.from_parent(parent, path=file_path) if holds_plan(file_path) else None
 
 
-def _is_regression(item: pytest.Item) -> bool:
+def is_regression(item: pytest.Item) -> bool:
+    """Whether a test is a plan that is kept."""
     if item.path.suffix != ".json":
         return False
     from harness.replay.regressions import regression_of
@@ -134,7 +135,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not hasattr(metafunc.function, "__chaos_experiment__"):
         return
     replay = metafunc.config.stash[SESSION].settings.replay or WORKER in os.environ
-    if replay or _is_regression(metafunc.definition):
+    if replay or is_regression(metafunc.definition):
         return
     count = metafunc.config.stash[SESSION].settings.seeds
     if count == 1:
@@ -154,12 +155,12 @@ def experiment_id(nodeid: str) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if others := [item for item in items if _is_regression(item) and not _is_of_its_plan(item)]:
+    if others := [item for item in items if is_regression(item) and not _is_of_its_plan(item)]:
         items[:] = [item for item in items if item not in others]
     replay = config.stash[SESSION].settings.replay
     if replay is None:
         # What failed before is tried first. The sort keeps all other orders.
-        items.sort(key=lambda item: not _is_regression(item))
+        items.sort(key=lambda item: not is_regression(item))
         return
     from harness.replay.recorded import read_recording
 
@@ -373,7 +374,7 @@ def _begin(request: pytest.FixtureRequest) -> Run:
         repeat,
         keep_failed=settings.keep_failed,
         runtime=settings.runtime,
-        regression=short_path(item.path, config) if _is_regression(item) else None,
+        regression=short_path(item.path, config) if is_regression(item) else None,
         recording=None if recording is None else short_path(recording.path, config),
     )
     told = item.user_properties
@@ -389,7 +390,7 @@ def _recording(item: pytest.Item, settings: Settings) -> Recording | None:
 
     if (own := item.stash.get(RECORDING, None)) is not None:
         return own  # (that of a worker)
-    if _is_regression(item) and (regression := regression_of(item)) is not None:
+    if is_regression(item) and (regression := regression_of(item)) is not None:
         return regression.recording
     return None if settings.replay is None else read_recording(settings.replay)
 

@@ -23,7 +23,7 @@ RECORDING = pytest.StashKey[Recording]()
 """What a worker is to carry out with an item."""
 
 
-def is_regression(path: Path) -> bool:
+def holds_plan(path: Path) -> bool:
     """Whether a file that pytest meets is a plan that is kept. One that was emptied is: it must
     not be missed in silence. Others may keep other things in a folder of that name."""
     if path.suffix != ".json" or path.parent.name != FOLDER:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,3 +94,13 @@ def test_what_went_wrong_is_told_with_seed_and_reason() -> None:
     told = line(dataclasses.replace(missed, folder="runs/x"))
     assert "linearizable should have found it; it was found only by slo(feed)" in told
     assert told.endswith("harness replay runs/x")
+
+
+def test_plans_that_are_kept_are_no_part_of_the_matrix() -> None:
+    kept = Path("experiments/regressions").glob("*.json")
+    assert any("experiments/test_redis.py" in plan.read_text() for plan in kept)
+    find = "from harness.mutants import collect; found = collect('redis', ['experiments'])"
+    command = [sys.executable, "-c", f"{find}; print(*(one.id for one in found))"]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "experiments/test_redis.py::" in told
+    assert ".json" not in told

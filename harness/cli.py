@@ -186,25 +186,20 @@ def _code(outcomes: Sequence[str]) -> int:
 
 
 def _replay_times(arguments: argparse.Namespace, recording: Recording, root: Path) -> int:
-    from harness.failure import Failure, failures
     from harness.replay.recorded import plan_of
-    from harness.replay.times import replay_times, workers_for
+    from harness.replay.times import replay_times
+    from harness.replay.workers import workers_for
 
     plan = plan_of(recording, exact=arguments.exact)
     if arguments.mutant is not None:
         plan = dataclasses.replace(plan, target={**plan.target, "mutant": arguments.mutant})
-    if plan.failure is not None:
-        wanted: Failure | None = Failure.from_json(plan.failure)
-    else:
-        found = failures(recording.folder) if recording.folder is not None else []
-        wanted = found[0] if found else None
     runtime = arguments.runtime or recording.runtime
     runs_dir = _runs_dir_of(arguments, root)
     with workers_for(
         plan, root, count=arguments.jobs, runs_dir=runs_dir, runtime=runtime
     ) as workers:
         replays = replay_times(
-            workers, plan, wanted, arguments.times, lambda line: print(line, flush=True)
+            workers, plan, recording.failure, arguments.times, lambda line: print(line, flush=True)
         )
     print(replays.summary)
     return _code([repeat.outcome for repeat in replays.repeats])

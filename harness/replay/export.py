@@ -20,6 +20,7 @@ import harness
 from harness.declare import experiment_of
 from harness.errors import UsageError
 from harness.plugin import IMPORTED, experiment_id
+from harness.project import file_of
 from harness.record.folder import RunFolder
 from harness.report.page import report
 from harness.report.reading import read
@@ -67,7 +68,7 @@ def _sources(experiment: str, root: Path) -> set[Path]:
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
         options = ["--collect-only", "-q", "-p", "no:cacheprovider", f"--rootdir={root}", *IMPORTED]
-        pytest.main([*options, str(root / experiment.partition("::")[0])], [collector])
+        pytest.main([*options, str(root / file_of(experiment))], [collector])
     if collector.item is None:
         raise UsageError(
             f"{experiment} cannot be collected.", why=output.getvalue().strip()[-2000:]

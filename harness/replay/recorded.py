@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from harness.errors import UnreadableError
+from harness.failure import Failure, failures
 from harness.plan import Plan, PlannedFault, read_plan
 from harness.record.folder import RunFolder
 from harness.record.journal import read_journal
@@ -31,6 +32,15 @@ class Recording:
         if self.folder is None:
             return RUNTIMES[0]
         return str(self.folder.read_identity().get("runtime", RUNTIMES[0]))
+
+    @property
+    def failure(self) -> Failure | None:
+        """What it failed with: what its plan is kept for, else what its run shows; None if it did
+        not. Raises `UnreadableError` if that cannot be read."""
+        if self.plan.failure is not None:
+            return Failure.from_json(self.plan.failure)
+        found = failures(self.folder) if self.folder is not None else []
+        return found[0] if found else None
 
 
 def read_recording(path: Path) -> Recording:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from harness import report
 from harness.errors import HarnessError
 from harness.failure import Failure
 from harness.plan import Plan
-from harness.portal import sigterm_interrupts
 from harness.rate import Rate
 from harness.record.folder import RunFolder
 from harness.replay.repeat import Repeat
@@ -52,26 +48,6 @@ class Replays:
         outcomes = Counter(repeat.outcome for repeat in judged)
         told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
         return f"The recorded run did not fail; of {len(judged)} replays: {told or 'none'}{but}."
-
-
-@contextlib.contextmanager
-def workers_for(
-    plan: Plan, root: Path, *, count: int, runs_dir: Path | None, runtime: str
-) -> Iterator[Workers]:
-    """Workers for the plan's experiment; SIGTERM ends them as Ctrl-C does."""
-    with (
-        sigterm_interrupts(),
-        TemporaryDirectory(prefix="harness-replay-") as scratch,
-        Workers(
-            plan.experiment,
-            root,
-            count=count,
-            runs_dir=runs_dir,
-            scratch=Path(scratch),
-            runtime=runtime,
-        ) as workers,
-    ):
-        yield workers
 
 
 def replay_times(

@@ -18,15 +18,17 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from harness.errors import BrokenError, HarnessError
 from harness.failure import failures
 from harness.plan import Plan
 from harness.plugin import IMPORTED, WORKER
+from harness.portal import sigterm_interrupts
 from harness.project import file_of
 from harness.record.folder import RunFolder
 from harness.replay.repeat import Repeat
@@ -44,8 +46,7 @@ END_S = 60.0
 class Workers:
     """Up to `count` worker processes for `experiment` of the project at `root`. Runs go to
     `runs_dir` (None: where the project has them), plans and the workers' own output to `scratch`.
-    A context manager; its end cancels what waits, and interrupts what is under way, which undoes
-    itself."""
+    Its end cancels what waits, and interrupts what is under way, which undoes itself."""
 
     def __init__(
         self,
@@ -70,7 +71,6 @@ class Workers:
             threading.Thread(target=self._work, args=(number,), name=f"worker-{number}")
             for number in range(1, count + 1)
         ]
-        scratch.mkdir(parents=True, exist_ok=True)
         for thread in self._threads:
             thread.start()
 
@@ -89,17 +89,6 @@ class Workers:
             process.interrupt()
         for thread in self._threads:
             thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _work(self, number: int) -> None:
         """What one thread does: hand plans to its process, which is started anew if it ends."""
@@ -161,6 +150,28 @@ class Workers:
         process = self._processes.pop(number, None)
         if process is not None:
             process.end()
+
+
+@contextlib.contextmanager
+def workers_for(
+    plan: Plan, root: Path, *, count: int, runs_dir: Path | None, runtime: str
+) -> Iterator[Workers]:
+    """Workers for the plan's experiment; SIGTERM ends them as Ctrl-C does."""
+    with (
+        sigterm_interrupts(),
+        TemporaryDirectory(prefix="harness-workers-") as scratch,
+        contextlib.closing(
+            Workers(
+                plan.experiment,
+                root,
+                count=count,
+                runs_dir=runs_dir,
+                scratch=Path(scratch),
+                runtime=runtime,
+            )
+        ) as workers,
+    ):
+        yield workers
 
 
 class _Process:

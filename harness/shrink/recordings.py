@@ -10,18 +10,18 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from harness import report
 from harness.errors import HarnessError, UsageError
-from harness.failure import Failure, failures
+from harness.failure import Failure
 from harness.plan import Plan, read_plan
-from harness.portal import sigterm_interrupts
+from harness.project import file_of
 from harness.record.folder import RunFolder
 from harness.replay.recorded import Recording, faults_began, plan_of, scripted
+from harness.replay.regressions import FOLDER
 from harness.replay.repeat import Repeat
-from harness.replay.workers import Workers
+from harness.replay.workers import Workers, workers_for
 from harness.shrink import edits
 from harness.shrink.hints import Hints
 from harness.shrink.judge import Budget
@@ -59,18 +59,10 @@ def shrink_recording(
     folder = shrink_folder(recording)
     candidates = folder / "candidates"
     shutil.rmtree(candidates, ignore_errors=True)  # of a shrink that was killed
-    with (
-        sigterm_interrupts(),
-        TemporaryDirectory(prefix="harness-shrink-") as scratch,
-        Workers(
-            plan.experiment,
-            root,
-            count=options.jobs,
-            runs_dir=candidates,
-            scratch=Path(scratch),
-            runtime=options.runtime or recording.runtime,
-        ) as workers,
-    ):
+    runtime = options.runtime or recording.runtime
+    with workers_for(
+        plan, root, count=options.jobs, runs_dir=candidates, runtime=runtime
+    ) as workers:
         kept = _Kept(workers, wanted)
         shrunk = shrink(
             plan,
@@ -96,10 +88,8 @@ def shrink_folder(recording: Recording) -> Path:
 
 def failure_of(recording: Recording) -> Failure:
     """What a recording failed with. Raises `UsageError` if it did not."""
-    if recording.plan.failure is not None:
-        return Failure.from_json(recording.plan.failure)
-    found = failures(recording.folder) if recording.folder is not None else []
-    if not found:
+    found = recording.failure
+    if found is None:
         outcome = recording.folder.read_identity().get("outcome") if recording.folder else None
         raise UsageError(
             f"{recording.path} shows no failure that could be shrunk"
@@ -108,7 +98,7 @@ def failure_of(recording: Recording) -> Failure:
             "not that a flaw which the experiment expects was missed.",
             do="Name a run that failed; `harness runs` lists them.",
         )
-    return found[0]
+    return found
 
 
 def hints(recording: Recording, plan: Plan) -> Hints:
@@ -184,10 +174,9 @@ def keep(recording: Recording, root: Path, name: str | None) -> Path:
         plan = read_plan(shrunk)
     else:
         plan = scripted(recording)
-        found = failures(recording.folder) if recording.folder is not None else []
-        if plan.failure is None and found:
-            plan = replace(plan, failure=found[0].to_json())
-    folder = (root / plan.experiment.partition("::")[0]).parent / "regressions"
+        if plan.failure is None and (found := recording.failure) is not None:
+            plan = replace(plan, failure=found.to_json())
+    folder = (root / file_of(plan.experiment)).parent / FOLDER
     chosen = name or _name(plan)
     if "/" in chosen or chosen.startswith("."):
         raise UsageError(f"{chosen!r} is no name of a file.", do="Give a name such as lost-adds.")

@@ -78,7 +78,7 @@ class Course:
             steady_state=experiment.steady_state,
             stop=experiment.stop,
             sparse=plan.ops is not None,
-            asked_to_stop=self._asked_to_stop,
+            asked_to_stop=lambda: asked_to_stop(run),
         )
         self.recovered_s: float | None = None
         """From the moment when everything was healed to the steady state."""
@@ -225,9 +225,6 @@ class Course:
     async def _load_goes_on(self, load: LoadRun) -> None:
         if said := await load.watch():
             self._run.journal.write("note", what=said)
-
-    def _asked_to_stop(self) -> str | None:
-        return asked_to_stop(self._run)
 
 
 def asked_to_stop(run: Run) -> str | None:

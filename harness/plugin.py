@@ -64,6 +64,8 @@ class Session:
 
     settings: Settings
     portal: Portal | None = None
+    recording: Recording | None = None
+    """What `--chaos-replay` names, once it was read."""
     parent: int = field(default_factory=os.getppid)
 
 
@@ -168,6 +170,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         recording = read_recording(replay)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None
+    config.stash[SESSION].recording = recording
     wanted = recording.plan.experiment
     chosen = [item for item in items if experiment_id(item.nodeid) == wanted]
     if not chosen and getattr(config, "workerinput", None) is None:
@@ -343,7 +346,7 @@ def _begin(request: pytest.FixtureRequest) -> Run:
     for part in experiment.parts:
         if part not in in_images:
             find(part)
-    recording = _recording(item, settings)
+    recording = _recording(item)
     mutant = settings.mutant
     if mutant is None and recording is not None:
         mutant = recording.plan.target.get("mutant")
@@ -383,16 +386,15 @@ def _begin(request: pytest.FixtureRequest) -> Run:
     return live
 
 
-def _recording(item: pytest.Item, settings: Settings) -> Recording | None:
+def _recording(item: pytest.Item) -> Recording | None:
     """What this test is to carry out again: a regression's plan, or what `--chaos-replay` names."""
-    from harness.replay.recorded import read_recording
     from harness.replay.regressions import RECORDING, regression_of
 
     if (own := item.stash.get(RECORDING, None)) is not None:
         return own  # (that of a worker)
     if is_regression(item) and (regression := regression_of(item)) is not None:
         return regression.recording
-    return None if settings.replay is None else read_recording(settings.replay)
+    return item.config.stash[SESSION].recording
 
 
 def _recorded_plan(
@@ -457,7 +459,7 @@ def _finish(request: pytest.FixtureRequest, live: Run) -> None:
         first = live.reason.partition("\n")[0]
         told.append(("chaos_reason", "" if live.outcome == "passed" else first[:120]))
         told.append(("chaos_seconds", live.recorder.now() / 1e9))
-        recording = _recording(request.node, request.config.stash[SESSION].settings)
+        recording = _recording(request.node)
         if recording is not None and recording.folder is not None:
             lines = side_by_side(recording.folder.path, live.folder.path)
             told.append(("chaos_divergences", "\n".join(lines)))

@@ -12,15 +12,12 @@ import pytest
 
 from harness.errors import HarnessError, with_place
 from harness.history import MISMATCH
-from harness.sweep import Swept, sweeps
-from harness.sweep import headline as sweep_headline
-from harness.sweep import line as sweep_line
-from harness.sweep import verdicts as sweep_verdicts
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
     from harness.engine import Run
+    from harness.sweep import Swept
 
 
 COLOURS = {"passed": "green", "failed": "red"}
@@ -130,6 +127,8 @@ def list_runs(terminalreporter: TerminalReporter, config: pytest.Config) -> None
     if not rows and not skipped:
         return
     terminalreporter.ensure_newline()
+    from harness.sweep import sweeps
+
     swept = sweeps([_swept(path, properties, config) for path, _, properties in rows])
     terminalreporter.section("chaos runs")
     for path, nodeid, properties in sorted(rows):
@@ -172,6 +171,8 @@ def failed_runs(terminalreporter: TerminalReporter) -> list[dict[str, object]]:
 
 
 def _swept(path: str, properties: dict[str, object], config: pytest.Config) -> Swept:
+    from harness.sweep import Swept
+
     return Swept(
         experiment=str(properties["chaos_experiment"]),
         seed=int(str(properties["chaos_seed"])),
@@ -184,17 +185,19 @@ def _swept(path: str, properties: dict[str, object], config: pytest.Config) -> S
 
 def _list_sweeps(terminalreporter: TerminalReporter, swept: dict[str, list[Swept]]) -> None:
     """How each experiment fared under many seeds, the seeds that did not pass first."""
+    from harness import sweep
+
     if swept:
         terminalreporter.section("chaos seeds")
     for name, runs in swept.items():
         terminalreporter.write_line(name, bold=True)
-        terminalreporter.write_line(f"  {sweep_headline(runs)}")
-        for found in sweep_verdicts(runs):
+        terminalreporter.write_line(f"  {sweep.headline(runs)}")
+        for found in sweep.verdicts(runs):
             terminalreporter.write_line(f"  {found}")
         for run in runs:
             colour = COLOURS.get(run.outcome, "yellow")
             terminalreporter.write(f"  {run.outcome:<8}", **{colour: True})
-            terminalreporter.write_line(f" {sweep_line(run)}")
+            terminalreporter.write_line(f" {sweep.line(run)}")
 
 
 def harness_error(error: BaseException | None) -> HarnessError | None:

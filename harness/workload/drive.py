@@ -366,10 +366,7 @@ class Drive:
         rate = self._workload.rate
         interval_s = _IDLE_S if rate is None else max(_IDLE_S, self._workload.clients / rate)
         for request in itertools.cycle(reads):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(interval_s):
-                    await until.wait()
-            if until.is_set():
+            if await _came(until, interval_s):
                 return
             await self._invoke(request, session, observed)
 
@@ -379,9 +376,7 @@ class Drive:
             # A client whose answers never wait would otherwise starve all others.
             await asyncio.sleep(0)
             return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(wait_s):
-                await self._stopping.wait()
+        await _came(self._stopping, wait_s)
 
     @property
     def _lead_s(self) -> float:
@@ -447,6 +442,14 @@ def by_client(script: Sequence[PlannedOp], clients: int) -> dict[int, list[Plann
             )
         parts.setdefault(op.client, []).append(op)
     return parts
+
+
+async def _came(event: asyncio.Event, within_s: float) -> bool:
+    """Whether an event came within so many seconds, which are waited for."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await event.wait()
+    return event.is_set()
 
 
 def _reason(error: BaseException) -> str:

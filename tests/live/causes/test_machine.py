@@ -109,6 +109,8 @@ def test_rules_may_assert_and_what_failed_is_tried_first(pytester: pytest.Pytest
         'self.begin("write", key, self.fresh()); assert self.fresh() < 6, "too many"',
     )
     pytester.makepyfile(test_it=wrong.replace("examples=4", "examples=50"))
+    # (Where `CI` is set, Hypothesis loads a profile of its own, which has no database.)
+    pytester.makeconftest("from hypothesis import settings; settings.load_profile('default')")
     result = run_pytest(pytester, "--chaos-seed", "1")
     result.assert_outcomes(failed=1)
     # The line of the rule, and none of Hypothesis's.

@@ -364,6 +364,7 @@ def mutants(arguments: argparse.Namespace) -> int:
         only_expected=arguments.only_expected,
         keep=Path("runs"),
         runtime=arguments.runtime,
+        jobs=arguments.jobs,
     ):
         print(mutants.line(one), file=sys.stderr, flush=True)
         found.append(one)
@@ -581,6 +582,9 @@ def _parser() -> argparse.ArgumentParser:
         help="only the experiments that say they catch a mutant, not the whole matrix",
     )
     command.add_argument("--seeds", metavar="K", type=int, default=1, help="seeds for each (1)")
+    command.add_argument(
+        "--jobs", metavar="K", type=_count, default=1, help="K mutants at a time (1)"
+    )
     command.add_argument("--seed", metavar="N", type=int, help="the session's seed")
     command.add_argument("--json", action="store_true", help="print JSON")
 

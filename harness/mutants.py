@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -116,44 +117,77 @@ def carry_out(
     only_expected: bool,
     keep: Path,
     runtime: str,
+    jobs: int = 1,
 ) -> Iterator[Found]:
-    """Run the experiments on the sound target and on each mutant, one pytest for each of them. The
-    folders of runs that went wrong are moved to `keep`."""
+    """Run the experiments on the sound target and on each mutant, one pytest for each of them, at
+    most `jobs` of these at a time. What they found comes in the order of the mutants. The folders
+    of runs that went wrong are moved to `keep`."""
     catchers = checks_by_mutant(experiments)
-    for mutant in (SOUND, *mutants):
+
+    def run(mutant: str) -> list[Found]:
         chosen = [
             one
             for one in experiments
             if mutant == SOUND or not only_expected or mutant in one.experiment.catches
         ]
-        if not chosen:
-            continue
-        named = {one.id: one for one in chosen}
-        left = Counter({one.id: seeds for one in chosen})
-        for run in _run(list(named), chosen[0].root, mutant, seeds, session_seed, runtime):
-            identity = run.read_identity()
-            name = identity["experiment"]
-            left[name] -= 1
-            outcome = str(identity["outcome"] or "broken")
-            checks = _wrong(run, outcome)
-            experiment = named[name].experiment
-            expected = experiment.catches.get(mutant)
-            allowed = catchers.get(mutant, frozenset()) | {experiment.may_catch.get(mutant, "")}
-            judgement = judge(outcome, checks, expected, allowed)
-            found = Found(
-                experiment=name,
-                mutant=mutant,
-                seed=identity["seed"],
-                outcome=outcome,
-                checks=checks,
-                expected=expected,
-                reason=str(identity.get("reason", "")),
-                judgement=judgement,
+        return list(
+            _found(
+                chosen,
+                mutant,
+                catchers.get(mutant, frozenset()),
+                seeds,
+                session_seed,
+                keep,
+                runtime,
             )
-            yield found if found.good else dataclasses.replace(found, folder=_kept(run, keep))
-        for name in left.elements():
-            expected = named[name].experiment.catches.get(mutant)
-            yield Found(name, mutant, 0, "broken", (), expected, "It left no run.", "surprise")
+        )
+
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        for found in pool.map(run, (SOUND, *mutants)):
+            yield from found
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _found(
+    experiments: Sequence[Collected],
+    mutant: str,
+    catchers: frozenset[str],
+    seeds: int,
+    session_seed: int,
+    keep: Path,
+    runtime: str,
+) -> Iterator[Found]:
+    """How the experiments fared on one mutant, which the checks `catchers` may find."""
+    if not experiments:
+        return
+    named = {one.id: one for one in experiments}
+    left = Counter({one.id: seeds for one in experiments})
+    for run in _run(list(named), experiments[0].root, mutant, seeds, session_seed, runtime):
+        identity = run.read_identity()
+        name = identity["experiment"]
+        left[name] -= 1
+        outcome = str(identity["outcome"] or "broken")
+        checks = _wrong(run, outcome)
+        experiment = named[name].experiment
+        expected = experiment.catches.get(mutant)
+        allowed = catchers | {experiment.may_catch.get(mutant, "")}
+        judgement = judge(outcome, checks, expected, allowed)
+        found = Found(
+            experiment=name,
+            mutant=mutant,
+            seed=identity["seed"],
+            outcome=outcome,
+            checks=checks,
+            expected=expected,
+            reason=str(identity.get("reason", "")),
+            judgement=judgement,
+        )
+        yield found if found.good else dataclasses.replace(found, folder=_kept(run, keep))
+    for name in left.elements():
+        expected = named[name].experiment.catches.get(mutant)
+        yield Found(name, mutant, 0, "broken", (), expected, "It left no run.", "surprise")
 
 
 def checks_by_mutant(experiments: Sequence[Collected]) -> dict[str, frozenset[str]]:

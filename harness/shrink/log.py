@@ -5,7 +5,10 @@ It is what a shrink that was stopped goes on from: nothing in it is run again.
 
 from __future__ import annotations
 
+import fcntl
+import os
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,11 +36,19 @@ class Log:
 
     def __init__(self, path: Path, plan: str, wanted: Failure) -> None:
         """Open the log of the shrink of the plan with that digest. Raises `UsageError` if it is the
-        log of another, `UnreadableError` if it is damaged."""
+        log of another or another process is writing it, `UnreadableError` if it is damaged."""
         self.known: dict[str, Known] = {}
         self.runs = 0
         self._judged: set[tuple[str, bool]] = set()
-        head = {"schema": SCHEMA, "plan": plan, "wanted": wanted.to_json()}
+        self._file = path.open("ab", buffering=0)
+        try:
+            _lock(self._file, path)
+            self._read(path, {"schema": SCHEMA, "plan": plan, "wanted": wanted.to_json()})
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _read(self, path: Path, head: dict[str, Any]) -> None:
         lines = _lines(path)
         if lines and lines[0] != head:
             raise UsageError(
@@ -46,7 +57,6 @@ class Log:
             )
         for line in lines[1:]:
             self._learn(line)
-        self._file = path.open("ab", buffering=0)
         if not lines:
             self._write(head)
 
@@ -92,14 +102,24 @@ class Log:
         self._file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
 
+def _lock(file: FileIO, path: Path) -> None:
+    """Keep others from writing it, until it is closed or the process ends in whatever way."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(
+            "This run is being shrunk already.",
+            why=f"Another process is writing {path}.",
+            do="Wait until it has ended, or end it: what it found so far is kept.",
+        ) from None
+
+
 def _lines(path: Path) -> list[dict[str, Any]]:
     """What a log holds. A last line that was cut off is removed."""
-    if not path.exists():
-        return []
     data = path.read_bytes()
     whole = data[: data.rfind(b"\n") + 1]
     if len(whole) < len(data):
-        path.write_bytes(whole)
+        os.truncate(path, len(whole))
     try:
         return [orjson.loads(line) for line in whole.splitlines()]
     except ValueError as error:

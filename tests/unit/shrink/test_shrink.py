@@ -391,3 +391,9 @@ def test_nodes_and_lengths_of_faults_shrink(tmp_path: Path) -> None:
     long = replace(plan.faults[0], lasting_s=4.789)
     shrunk = shrunk_by(Oracle(holds), replace(plan, faults=(long,)), tmp_path)
     assert shrunk.sentence.startswith("cut node-2 from node-4 for 1.")
+
+
+def test_a_log_has_one_writer(tmp_path: Path) -> None:
+    with Log(tmp_path / "log.jsonl", "x", LOST), pytest.raises(UsageError, match="already"):
+        Log(tmp_path / "log.jsonl", "x", LOST)
+    Log(tmp_path / "log.jsonl", "x", LOST).close()

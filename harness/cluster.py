@@ -179,9 +179,9 @@ class Cluster:
         return found
 
     async def holders(self, role: str) -> tuple[str, ...]:
-        """The running nodes that hold `role` now, asked of the target; nobody if it does not say
-        in time."""
-        nodes = [self.node(name) for name in self.names if self.serving(name)]
+        """The running nodes and dependencies that hold `role` now, asked of the target; nobody if
+        it does not say in time."""
+        nodes = [self.node(name) for name in self.all_names if self.serving(name)]
         try:
             async with asyncio.timeout(HOLDERS_TIMEOUT_S):
                 found = await self.target.holders(role, nodes)
@@ -191,7 +191,7 @@ class Cluster:
             raise
         except Exception as error:
             raise target_bug(self.target, "holders", error) from error
-        return tuple(name for name in self.names if name in found)
+        return tuple(name for name in self.all_names if name in found)
 
     async def wait_serving(self, bound_s: float) -> list[str]:
         """Wait until all nodes serve; the names of those that still do not after `bound_s`."""

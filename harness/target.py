@@ -169,7 +169,8 @@ class Target:
         return True
 
     async def holders(self, role: str, nodes: Sequence[Node]) -> Sequence[str]:
-        """The names of those of `nodes` (the running ones) that hold `role` now. May be empty."""
+        """The names of those of `nodes` (the running ones, and the running dependencies) that hold
+        `role` now. May be empty."""
         raise UsageError(
             f"Target {type(self).__name__} does not say who holds the role {role!r}.",
             do="Define `async def holders(self, role, nodes)` and list the role in `roles`.",

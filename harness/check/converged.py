@@ -17,8 +17,8 @@ PHASE = "final"
 _SHOWN = 5  # keys in the evidence
 
 
-_Question: TypeAlias = tuple[str, Hashable]
-"""An operation and its key."""
+_Question: TypeAlias = tuple[str, Hashable, Hashable]
+"""An operation, its key, and what was asked of it beside that."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Converged:
         start = finals[0].start if phase is None else phase.start
         problems: list[_Problem] = []
         slowest = start
-        for (f, key), ops in asked.items():
+        for (f, key, _value), ops in asked.items():
             answers = {node: _answers(ops, node) for node in sorted(_nodes(ops))}
             moment = max((_settled_at(given) for given in answers.values() if given), default=start)
             slowest = max(slowest, moment)
@@ -113,9 +113,9 @@ class _Problem:
 def converged(*, within: Duration = 5) -> Converged:
     """Check that all nodes answer the final reads alike, `within` that time of their beginning.
 
-    Compared are the answers to the same operation and key. Reads that were not asked of all nodes
-    (those with `at`, of a dependency or of one node) have nothing to be compared with and are left
-    out.
+    Compared are the answers to the same operation, key and values. Reads that were not asked of all
+    nodes (those with `at`, of a dependency or of one node, and a client's own) have nothing to be
+    compared with and are left out.
 
     The time runs from the start of the phase "final", or from the first final read, to the end of
     the read from which on the last node gave its last answer. Each node that was asked must have
@@ -126,14 +126,14 @@ def converged(*, within: Duration = 5) -> Converged:
 
 
 def _asked_of_all(history: History, finals: Sequence[Op]) -> dict[_Question, list[Op]]:
-    """The final reads by operation and key, without those that were asked of some nodes only.
+    """The final reads by what was asked, without those that were asked of some nodes only.
 
     Those of all nodes were asked wherever clients worked. An op is recorded before its node is
     reached, so a node that is down was asked as well.
     """
     questions: dict[_Question, list[Op]] = {}
     for op in finals:
-        questions.setdefault((op.f, hashable(op.key)), []).append(op)
+        questions.setdefault((op.f, hashable(op.key), hashable(op.value)), []).append(op)
     worked = _nodes([op for op in history.ops if not op.final])
     return {
         question: ops

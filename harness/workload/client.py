@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from harness.target import Target
 
@@ -43,6 +43,9 @@ class Client:
         self.node = node
         self.host = host
         """The address of the link to the node; ports are the target's own."""
+        self.memory: dict[str, Any] = {}
+        """What this user remembers from connection to connection: the same dictionary for every
+        client that is opened in the place of this one. Empty when the run begins."""
 
     async def open(self) -> None:
         """Connect. An exception means that the node cannot be reached."""

@@ -69,6 +69,7 @@ class Session:
         self._timeout_s = timeout_s
         self._threads = threads
         self._client: Client | None = None
+        self._memory: dict[str, Any] = {}
 
     async def call(
         self, request: Request, *, final: bool = False, observed: Observed | None = None
@@ -139,6 +140,7 @@ class Session:
 
     async def _open(self) -> Client:
         client = self._kind(self._target, self.endpoint.node, self.endpoint.host)
+        client.memory = self._memory
         self._client = client  # set first: a half-opened client is closed as well
         if inspect.iscoroutinefunction(client.open):
             await client.open()
@@ -282,16 +284,21 @@ class Drive:
 
     async def final_reads(self, bound_s: float) -> list[str]:
         """Ask every node the workload's final reads, in rounds, until all answer the same or
-        `bound_s` seconds have passed. Those with `at` are asked there alone.
+        `bound_s` seconds have passed. Those with `at` are asked there alone. Then each client asks
+        its own final reads, each until it is answered or that time is over.
 
-        Returns which reads of the last round were not answered, in words. Whether the answers are
-        right is not judged here: they are in the history, marked `final`.
+        Returns which reads were not answered at last, in words. Whether the answers are right is
+        not judged here: they are in the history, marked `final`.
         """
+        deadline = asyncio.get_running_loop().time() + bound_s
+        return await self._agreed(deadline) or await self._own_finals(deadline)
+
+    async def _agreed(self, deadline: float) -> list[str]:
+        """The rounds of final reads; which were not answered in the last one."""
         if not self._workload.final:
             return []
         shared = {request.f for request in self._workload.final if request.at is None}
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + bound_s
         while True:
             rounds = await asyncio.gather(*(self._read_all(s) for s in self._final_sessions))
             self._recorder.flush()
@@ -307,6 +314,30 @@ class Drive:
                 return []
             if loop.time() >= deadline:
                 return unanswered
+            await asyncio.sleep(_FINAL_ROUND_S)
+
+    async def _own_finals(self, deadline: float) -> list[str]:
+        """The final reads of the clients themselves, all clients at the same time; which were not
+        answered, one of each node."""
+        own = self._workload.own_final
+        if own is None:
+            return []
+
+        async def ask(session: Session, requests: Sequence[Request]) -> list[Op]:
+            return [await self._until_answered(one, session, deadline) for one in requests]
+
+        asked = await asyncio.gather(
+            *(ask(session, own(number)) for number, session in self._sessions.items())
+        )
+        self._recorder.flush()
+        lost = {op.node: op for ops in asked for op in ops if op.outcome != "ok"}
+        return [f"{node} did not answer {op.f} ({op.error})" for node, op in lost.items()]
+
+    async def _until_answered(self, request: Request, session: Session, deadline: float) -> Op:
+        while True:
+            op = await session.call(request, final=True)
+            if op.outcome == "ok" or asyncio.get_running_loop().time() >= deadline:
+                return op
             await asyncio.sleep(_FINAL_ROUND_S)
 
     async def close(self) -> None:

@@ -72,13 +72,16 @@ class Workload:
     `rate` is the aim of all clients together in operations per second, paced evenly: a client
     that waits for a slow answer skips its turns meanwhile. None means a closed loop: each client
     goes on as soon as it was answered. `op_timeout` bounds every operation. `final` are the reads
-    asked of every node once everything is healed.
+    asked of every node once everything is healed; after them each client asks those that
+    `own_final` gives for its number, on its own connection: what only it can know (what it was
+    sent).
     """
 
     name: str
     client: type[Client]
     requests: Requests
     final: Sequence[Request] = ()
+    own_final: Callable[[int], Sequence[Request]] | None = None
     clients: int = 10
     rate: float | None = None
     op_timeout: Duration = field(default_factory=lambda: seconds(1))

@@ -115,3 +115,15 @@ def test_no_final_reads_is_unknown() -> None:
 def test_a_wrong_duration_is_refused() -> None:
     with pytest.raises(UsageError, match="within"):
         converged(within=-1)
+
+
+def asked(process: int, about: str, answer: int) -> list[tuple[Any, ...]]:
+    more = {"final": True, "key": "x"}
+    return [(process, "invoke", "read", about, more), (process, "ok", "read", answer, more)]
+
+
+def test_different_questions_about_a_key_have_different_answers() -> None:
+    """What a client asked for itself is compared with nothing."""
+    own = [*asked(0, "inbox of a", 1), *asked(1, "inbox of b", 2)]
+    assert converged()(history(*own)).result == "unknown"
+    assert converged()(history(*final(0, 5), *final(1, 5), *own)).result == "valid"

@@ -452,3 +452,71 @@ def test_what_is_not_answered_in_the_end_is_told_with_its_reason(tmp_path: Path)
         "node-1 did not answer read (unavailable: OSError: no route to it)"
     ]
     recorder.close()
+
+
+class Counting(Client):
+    """One that fails now and then, and counts in its memory how often it was opened."""
+
+    async def open(self) -> None:
+        self.memory["opened"] = self.memory.get("opened", 0) + 1
+
+    async def fail(self, key: str) -> None:
+        raise OSError("cut off")
+
+    async def read(self, key: str, user: int = 0) -> int:
+        return int(self.memory["opened"])
+
+
+def test_what_a_user_remembers_survives_its_connections(tmp_path: Path) -> None:
+    requests = once(Request("fail", "k"), Request("read", "k"), Request("fail", "k"))
+    drive, recorder = drive_of(Counting, tmp_path, requests=requests, clients=2)
+    ops = run_until(drive, recorder, 10)
+    recorder.close()
+    assert [op.result for op in ops if op.f == "read" and op.process % 2 == 0][:2] == [2, 3]
+
+
+def test_each_client_asks_its_own_final_reads_after_those_of_the_nodes(tmp_path: Path) -> None:
+    drive, recorder = drive_of(
+        Counting,
+        tmp_path,
+        requests=once(),
+        final=[Request("read", "k")],
+        own_final=lambda client: [Request("read", "k", (client,))],
+        clients=3,
+        nodes=2,
+    )
+
+    async def read() -> list[str]:
+        try:
+            return await drive.final_reads(bound_s=5)
+        finally:
+            await drive.close()
+
+    assert asyncio.run(read()) == []
+    recorder.close()
+    assert [(op.value, op.node, op.final) for op in recorder.ops] == [
+        (None, "node-1", True),
+        (None, "node-2", True),
+        (0, "node-1", True),
+        (1, "node-2", True),
+        (2, "node-1", True),
+    ]
+
+
+def test_own_final_reads_that_are_not_answered_are_told(tmp_path: Path) -> None:
+    drive, recorder = drive_of(
+        Counting,
+        tmp_path,
+        requests=once(),
+        own_final=lambda client: [Request("fail", "k")],
+        clients=1,
+    )
+
+    async def read() -> list[str]:
+        try:
+            return await drive.final_reads(bound_s=0)
+        finally:
+            await drive.close()
+
+    assert asyncio.run(read()) == ["node-1 did not answer fail (OSError: cut off)"]
+    recorder.close()

@@ -12,7 +12,7 @@ help:
 	@echo "make demo    install everything into .venv and run the quick experiments"
 	@echo "make docker  tests of the docker runtime, and the quick experiments on containers"
 	@echo "make causes  tests of replaying, shrinking and generating, and of reports in a browser"
-	@echo "make targets tests of the targets' services: real databases, brokers, sockets"
+	@echo "make targets tests of the systems under test: their parts, and whole services"
 	@echo "make test    the harness's own tests, all but those of docker, causes and targets"
 	@echo "make mutants show that each experiment catches the bugs it is for"
 	@echo "make lint    ruff and mypy"
@@ -44,14 +44,15 @@ docker: images
 # Live tests take seconds each: a worker that has done its share takes some of the other's.
 test: venv
 	.venv/bin/pytest tests --ignore tests/live/docker --ignore tests/live/causes \
-		--ignore tests/live/report --ignore tests/live/targets -n $(WORKERS) --dist worksteal
+		--ignore tests/live/report --ignore tests/live/targets --ignore tests/unit/targets \
+		-n $(WORKERS) --dist worksteal
 
 # What replays and shrinks carries out a plan many times, which takes minutes; reports need a browser.
 causes: venv
 	.venv/bin/pytest tests/live/causes tests/live/report -n $(WORKERS) --dist worksteal
 
 targets: venv
-	.venv/bin/pytest tests/live/targets -n $(WORKERS) --dist worksteal
+	.venv/bin/pytest tests/unit/targets tests/live/targets -n $(WORKERS) --dist worksteal
 
 mutants: venv
 	.venv/bin/harness mutants etcd --only-expected

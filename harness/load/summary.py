@@ -12,6 +12,9 @@ import orjson
 from harness.check.verdict import Verdict
 from harness.load.exits import Log, plain_name
 
+_REQUESTS = ("http_reqs", "ws_sessions")
+"""What k6 counts of those that ask something of a node."""
+
 _MEASURED = re.compile(r"\s*(p\([\d.]+\)|[a-z]+)")
 
 
@@ -40,7 +43,7 @@ def threshold_verdicts(metrics: Mapping[str, Any]) -> Iterator[Verdict]:
 def load_verdicts(metrics: Mapping[str, Any], log: Log) -> Iterator[Verdict]:
     """An `unknown` verdict for a load that was none: without a request, or with an exception at
     the end of each iteration."""
-    if not _total(metrics, "http_reqs"):
+    if not any(_total(metrics, counter) for counter in _REQUESTS):
         yield Verdict("k6(requests)", "unknown", "k6 made no request at all.")
     iterations = _total(metrics, "iterations")
     if iterations and log.thrown >= iterations:

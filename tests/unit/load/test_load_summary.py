@@ -88,6 +88,11 @@ def test_a_load_without_requests_is_unknown(tmp_path: Path, requests: dict[str, 
     assert "k6(requests)" not in verdicts(tmp_path, RECORDED)
 
 
+def test_a_load_of_websockets_alone_is_one(tmp_path: Path) -> None:
+    sockets = {"ws_sessions": {"type": "counter", "values": {"count": 3, "rate": 1.0}}}
+    assert verdicts(tmp_path, sockets) == {}
+
+
 def test_a_load_of_exceptions_alone_is_unknown(tmp_path: Path) -> None:
     log = Log(thrown=43, first="TypeError: x (/x/pay.js:3:1)")
     verdict = verdicts(tmp_path, RECORDED, log)["k6(script)"]

@@ -44,6 +44,11 @@ class Look:
         """The address at which clients reach a node or dependency, through its link."""
         return self._cluster.client_host(name)
 
+    def address(self, name: str) -> str:
+        """The address of the node or dependency itself, past all links: what is measured there is
+        not disturbed by what faults do to links."""
+        return self._cluster.node(name).address
+
     def state(self, name: str) -> str:
         """`running`, `paused` or `down`."""
         return self._cluster.state(name)

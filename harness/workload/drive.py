@@ -291,7 +291,9 @@ class Drive:
         not judged here: they are in the history, marked `final`.
         """
         deadline = asyncio.get_running_loop().time() + bound_s
-        return await self._agreed(deadline) or await self._own_finals(deadline)
+        unanswered = await self._agreed(deadline)
+        # Also of a cluster that does not agree: what each client knows shows why.
+        return [*unanswered, *await self._own_finals(deadline)]
 
     async def _agreed(self, deadline: float) -> list[str]:
         """The rounds of final reads; which were not answered in the last one."""

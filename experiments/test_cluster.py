@@ -23,7 +23,7 @@ from targets.cluster.workload import limit_workload, topics_workload, workers_wo
 pytestmark = pytest.mark.chaos(scale=1 / 8)
 
 BUDGET = seconds(32)
-"""Within this time of the healing everything is as the source's was; here it takes 2 to 3 s."""
+"""What the source allowed from the healing on. A second is enough where nothing else runs."""
 
 SETTLED = seconds(4)
 """So long after a fault some worker may still have two owners."""

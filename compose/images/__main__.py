@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from harness import Image, Target
 from harness.catalogue import known_targets
 from harness.errors import HarnessError, MissingPartError
 from harness.runtime.docker.engine import connect
@@ -13,6 +14,16 @@ from harness.runtime.docker.images import ensure, toxiproxy_image
 def tell(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
+
+
+def images_of(target: Target) -> list[Image]:
+    """What the nodes and dependencies of the target run in, each once."""
+    images: list[Image] = []
+    for name in target.all_names:
+        container = target.container(name)
+        if container is not None and container.image not in images:
+            images.append(container.image)
+    return images
 
 
 def main() -> int:
@@ -25,8 +36,8 @@ def main() -> int:
     try:
         tell(toxiproxy_image(engine, tell))
         for target in known_targets().values():
-            if target.image is not None:
-                tell(ensure(engine, target.image, tell))
+            for image in images_of(target()):
+                tell(ensure(engine, image, tell))
     except HarnessError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

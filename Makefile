@@ -54,10 +54,14 @@ causes: venv
 targets: venv
 	.venv/bin/pytest tests/unit/targets tests/live/targets -n $(WORKERS) --dist worksteal
 
+# Two at a time where nothing is said about the milliseconds of a busy machine.
 mutants: venv
-	.venv/bin/harness mutants etcd --only-expected
+	.venv/bin/harness mutants etcd --only-expected --jobs 2
 	.venv/bin/harness mutants payments --only-expected
-	.venv/bin/harness mutants redis --only-expected
+	.venv/bin/harness mutants redis --only-expected --jobs 2
+	.venv/bin/harness mutants cluster --only-expected --jobs 2
+	.venv/bin/harness mutants jobs --only-expected --jobs 2
+	.venv/bin/harness mutants chat --only-expected --jobs 2
 
 lint: venv
 	.venv/bin/ruff check .

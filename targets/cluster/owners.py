@@ -180,16 +180,19 @@ class Journaled:
                 text = f"The conflict of {conflict['worker']} is still open on {node}"
                 found.append(("unresolved", text))
             for conflict in op.result["resolved"]:
-                worker, before = conflict["worker"], conflict["before"]
-                resolved.setdefault(worker, []).append(before)
-                owner = "".join(conflict["after"])
-                if owner != best(worker, before):
+                worker, owner = conflict["worker"], "".join(conflict["after"])
+                gone, before = conflict["gone"], conflict["before"]
+                claimants = {name: one for name, one in before.items() if name not in gone}
+                resolved.setdefault(worker, []).append(claimants)
+                if owner != (best(worker, claimants) or ""):
                     text = (
-                        f"{node} resolved {worker} between {' and '.join(sorted(before))} in "
-                        f"favour of {owner or 'nobody'}; the rule demands {best(worker, before)}"
+                        f"{node} resolved {worker} between {' and '.join(sorted(claimants))} in "
+                        f"favour of {owner or 'nobody'}; the rule demands {best(worker, claimants)}"
                     )
                     found.append(("against-the-rule", text))
-                key = (worker, frozenset(before.values()))
+                if len(claimants) < 2:
+                    continue  # (the others were taken for dead: no conflict was settled)
+                key = (worker, frozenset(claimants.values()))
                 first, its_owner = known.setdefault(key, (node, owner))
                 if its_owner != owner:
                     text = f"{first} and {node} resolved the same conflict of {worker} unlike"
@@ -199,8 +202,8 @@ class Journaled:
             for one, other, _start, _end in rivals(some):
                 seen += 1
                 if not any(
-                    {one.instance, other.instance} <= set(before.values())
-                    for before in resolved.get(worker, ())
+                    {one.instance, other.instance} <= set(claimants.values())
+                    for claimants in resolved.get(worker, ())
                 ):
                     text = (
                         f"{worker} ran on {one.node} and {other.node} at once, and no journal "
@@ -224,8 +227,8 @@ def journaled(*, at_least: int = 1) -> Journaled:
     otherwise of the same one.
 
     Ops: `running` as for `one_owner`, and `conflicts` as a final read of each node, which answers
-    `open` and `resolved`: lists of maps with `worker`, `before` and `after` (owner → instance). Not
-    for runs in which claimants die: who is dead cannot win.
+    `open` and `resolved`: lists of maps with `worker`, `before` and `after` (owner → instance), and
+    `gone`, the claimants that were taken for dead meanwhile: who is dead cannot win.
 
     Anomalies: `unresolved`, `against-the-rule`, `journals-differ`, `not-journaled`. `unknown`:
     fewer than `at_least` conflicts were seen from outside.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -26,8 +26,9 @@ Snapshot = Mapping[str, str]
 @dataclass(frozen=True)
 class Conflict:
     """`before` are all claims that were seen while it was open, `after` those that were left; the
-    rule demands `winner`. `opened` and `closed` are
-    moments of the loop's clock, in the start `incarnation` of the node."""
+    rule demands `winner`, unless it is among the `gone`: claimants that did not give way, but were
+    taken for dead before it was settled. `opened` and `closed` are moments of the loop's clock, in
+    the start `incarnation` of the node."""
 
     worker: str
     incarnation: int
@@ -35,6 +36,7 @@ class Conflict:
     before: dict[str, str]
     winner: str
     after: dict[str, str] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
     closed: float | None = None
 
 
@@ -68,9 +70,10 @@ class Journal:
         """The last ones, oldest first; those of earlier starts of this node included."""
         return self._resolved[-MOST_KEPT:]
 
-    def saw(self, worker: str, claims: Snapshot) -> None:
-        """Note who claims `worker` now, of the living nodes. Raises `OSError` if it cannot be
-        written down; then it is as if nothing had been seen."""
+    def saw(self, worker: str, claims: Snapshot, dead: Collection[str] = ()) -> None:
+        """Note who claims `worker` now, of the living nodes, and which claimants are taken for
+        dead. Raises `OSError` if it cannot be written down; then it is as if nothing had been
+        seen."""
         conflict = self._open.get(worker)
         if len(claims) > 1:
             known = {} if conflict is None else conflict.before
@@ -78,7 +81,8 @@ class Journal:
                 opened = self._now() if conflict is None else conflict.opened
                 self._note_open(worker, opened, {**known, **claims})
         elif conflict is not None:
-            resolved = replace(conflict, after=dict(claims), closed=self._now())
+            gone = sorted(conflict.before.keys() & set(dead))
+            resolved = replace(conflict, after=dict(claims), gone=gone, closed=self._now())
             self._write("resolved", resolved)
             del self._open[worker]
             self._resolved.append(resolved)

@@ -165,7 +165,7 @@ class Ownership:
         elif self._node in claimed and worker not in self._runner:
             self._registry.release(worker)  # An earlier start of this node ran it.
             visible.pop(self._node, None)
-        self._journal.saw(worker, visible)
+        self._journal.saw(worker, visible, claimed.keys() - visible.keys())
         owner = self._owner(worker, visible)
         if owner is not None:
             self._ownerless.pop(worker, None)

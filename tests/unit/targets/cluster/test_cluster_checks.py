@@ -81,9 +81,14 @@ class Story:
             self.runs(node, at + 0.1, instance=instance if node == owner else "-", final=True)
 
     def resolved(
-        self, node: str, before: dict[str, str], after: dict[str, str], **more: Any
+        self,
+        node: str,
+        before: dict[str, str],
+        after: dict[str, str],
+        gone: Sequence[str] = (),
+        **more: Any,
     ) -> None:
-        told = {"worker": WORKER, "before": before, "after": after}
+        told = {"worker": WORKER, "before": before, "after": after, "gone": gone}
         self.op(
             "conflicts", 21.0, node, result={"open": [], "resolved": [told], **more}, final=True
         )
@@ -190,6 +195,16 @@ def test_a_conflict_seen_from_outside_is_in_a_journal() -> None:
     assert told(verdict) == ("valid", None)
     assert (verdict.data["seen"], verdict.data["ownership_conflicts"]) == (1, 1)
     assert journaled(at_least=2)(story.history).result == "unknown"
+
+
+def test_who_is_taken_for_dead_cannot_win() -> None:
+    """One side met the other's claims before it knew that the claimant was cut off."""
+    story = both_sides()
+    story.resolved(OTHER, BEFORE, {OTHER: BEFORE[OTHER]}, gone=[HOME])
+    # That settled nothing: what comes after the netsplit must be told as well.
+    assert told(journaled()(story.history)) == ("invalid", "not-journaled")
+    story.resolved(HOME, BEFORE, AFTER)
+    assert told(journaled()(story.history)) == ("valid", None)
 
 
 def test_journals_that_are_silent_or_wrong_are_found() -> None:

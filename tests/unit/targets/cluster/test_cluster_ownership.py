@@ -355,12 +355,13 @@ def test_a_journal_that_was_cut_short_is_read_as_far_as_it_goes(tmp_path: Path) 
     journal.saw("w", {"node-2": "b", "node-3": "c"})
     assert [one.worker for one in journal.open] == ["w"]
     winner = best("w", ["node-1", "node-2", "node-3"])
-    journal.saw("w", {"node-2": "b"})
+    journal.saw("w", {"node-2": "b"}, {"node-3", "node-4"})
     journal.close()
     assert told == ["conflict", "conflict", "resolved"]
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines[-1]["before"] == {"node-1": "a", "node-2": "b", "node-3": "c"}
     assert (lines[-1]["after"], lines[-1]["winner"]) == ({"node-2": "b"}, winner)
+    assert lines[-1]["gone"] == ["node-3"]
     path.write_text(path.read_text() + '{"event": "resol')
     again = Journal(path, 2, lambda: 0.0, lambda *_: None)
     assert [(one.worker, one.incarnation) for one in again.resolved] == [("w", 1)]

@@ -4,7 +4,7 @@ Every member of a room gets every acknowledged message once, the messages of one
 order; whoever was away catches up; every node shows the same history in the end; who is there is
 known everywhere within two seconds; and no answer of the assistant is ever silently short. Declared
 at a minute each and carried out at a tenth of it, unless --chaos-scale says otherwise;
-CHAT_SOCKETS=5000 has all sockets of the source in those that are about sockets.
+CHAT_SOCKETS=5000 is the full size of those that are about sockets.
 """
 
 import os
@@ -25,6 +25,8 @@ ROOMS = 25 if SOCKETS <= 500 else 50
 
 STEADY = [probes.error_rate(at_most=0.2)]
 RECOVERY = seconds(8)
+TO_CONNECT = seconds(15 * max(1, SOCKETS / 1000))
+"""Within this time the crowd has to be there, and to be back."""
 
 QUEUE_BYTES = 128 * 1024
 SLOW_SOCKETS = 2  # a third of six people, in one room
@@ -66,6 +68,7 @@ async def outgoing_bytes(look):
     load=groups(),
     faults=[faults.kill(who="random", at=share(0.15), restart_after=milliseconds(700))],
     duration=minutes(1),
+    recovery=TO_CONNECT,
     steady_state=STEADY,
     catches={"duplicate-on-retry": "delivery"},
 )
@@ -125,6 +128,7 @@ def test_users_of_a_dead_node_are_gone(run):
     workload=crowd(rate=100),
     faults=[faults.reset(who="all", links="clients", at=[share(0.15), share(0.55)])],
     duration=minutes(1),
+    recovery=TO_CONNECT,
     steady_state=STEADY,
     catches={"no-catch-up": "delivery"},
 )

@@ -35,6 +35,9 @@ WAIT_S = 4.0
 QUEUES = (*("emails",) * 6, *("images",) * 2, "sync")
 """As they are drawn from: about in the proportion of their limits."""
 
+PACE = 3
+"""How many operations a second a client of the busy workload begins at most."""
+
 LOOKS = ("get", "listed", "found", "counted")
 CHANGES = ("create", "rename", "delete", "delete", "restore", "restore")
 
@@ -87,11 +90,11 @@ def jobs_workload(
 
 
 def busy_workload(
-    *, working: int = 30, waiting: int = 160, work_ms: int = 800, run_in_s: float = 3.0
+    *, working: int = 10, waiting: int = 180, work_ms: int = 800, run_in_s: float = 4.0
 ) -> Workload:
-    """Much is in flight all the time: `working` clients each send a job of `work_ms` milliseconds
-    every second, and `waiting` others a short one that begins in `run_in_s`, and wait for it: these
-    have a request in flight nearly always."""
+    """Much is in flight all the time: `working` clients each send `PACE` jobs of `work_ms`
+    milliseconds a second, and `waiting` others a short one that begins in `run_in_s`, and wait for
+    it: four in five of these have a request in flight at any moment."""
 
     def requests(random: random.Random, client: int, observed: Observed) -> Iterator[Request]:
         for number in itertools.count():
@@ -110,7 +113,8 @@ def busy_workload(
         requests=requests,
         final=FINAL,
         clients=clients,
-        rate=clients,
+        # Paced: in a closed loop, those whose node is gone would starve all others.
+        rate=PACE * clients,
         op_timeout=seconds(WAIT_S + 3),
         options={"work_ms": work_ms},
     )

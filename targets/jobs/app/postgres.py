@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import shutil
@@ -28,6 +29,8 @@ from types import FrameType
 DATA = "data"
 NEW = "data.new"
 """What `initdb` has made is moved to its place when it is whole: a kill leaves no half of it."""
+
+LOCK = "lock"
 
 SUPERUSER = "postgres"
 """Has no password, and there is no socket for those who need none: nobody can be it from outside,
@@ -113,7 +116,8 @@ class Server:
 
     def run(self) -> int:
         """Serve until a signal comes or the server ends by itself. 0 if it was asked to end and
-        did so in order, else 1."""
+        did so in order, else 1. Raises `BusyError`."""
+        self._take()
         for number in _SIGNALS:
             signal.signal(number, self._end)
         # A signal between the start and the entry here would miss the server.
@@ -126,6 +130,23 @@ class Server:
         if not self._ending:
             say(f"the server ended by itself, status {code}")
         return 0 if self._ending and code == 0 else 1
+
+    def _take(self) -> None:
+        """Make sure that nobody else serves these data, and that the server believes it.
+
+        A server that was killed leaves its process id in its data. That of one whose parent was
+        killed as well stays a zombie where nobody reaps orphans (many a container), and the next
+        server would take it for one that runs. So the lock here is the kernel's: the server and its
+        processes inherit it, and it goes with the last of them.
+        """
+        lock = os.open(self._home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise BusyError(f"another server runs on {self._home / DATA}") from None
+        os.set_inheritable(lock, True)
+        (self._home / DATA / "postmaster.pid").unlink(missing_ok=True)
 
     def _values(self) -> list[tuple[str, str]]:
         listen = {
@@ -160,6 +181,10 @@ class Server:
 
 class MakingError(Exception):
     """The data could not be made."""
+
+
+class BusyError(Exception):
+    """Somebody else serves the data."""
 
 
 def isolate() -> None:
@@ -201,10 +226,10 @@ def main(arguments: Sequence[str]) -> int:
         server = Server(Path(found).resolve(), Path.cwd(), Settings.from_json(_text(settings)))
         if not server.made:
             server.make()
-    except (MakingError, OSError) as error:
+        return server.run()
+    except (MakingError, BusyError, OSError) as error:
         say(str(error))
         return 1
-    return server.run()
 
 
 def _text(path: str) -> str:

@@ -20,9 +20,8 @@ class DeadLetters:
         return f"dead_letters(attempts={self.attempts})"
 
     def __call__(self, history: History) -> Verdict:
-        found = Found(
-            self.name, "effect-of-dead", "not-dead", "tried-too-often", "dead-for-nothing"
-        )
+        kinds = ("effect-of-dead", "not-dead", "tried-too-often", "dead-for-nothing", "forgotten")
+        found = Found(self.name, *kinds)
         rows = ledger(history, "letters")
         ends = {row[0]: (row[1], row[2]) for row in rows or []}
         done = {row[0] for row in ledger(history, "effects") or []}
@@ -42,6 +41,9 @@ class DeadLetters:
         for key in sorted(dead - doomed):
             _end, failures = ends[key]
             found.add("dead-for-nothing", f"Job {key} is dead after {failures} failures")
+        made = {op.key for op in history.ops if op.f == "enqueue" and op.outcome == "ok"}
+        for key in sorted(made - ends.keys() if rows is not None else ()):
+            found.add("forgotten", f"Job {key} was acknowledged, and nobody knows its key any more")
         unknown = None
         if rows is None:
             unknown = missing("letters")
@@ -54,10 +56,11 @@ class DeadLetters:
 
 def dead_letters(*, attempts: int) -> DeadLetters:
     """Check that acknowledged jobs which fail whenever they are tried (ops `doom`) end as dead
-    letters after `attempts`, without effect, and that no other job does.
+    letters after `attempts`, without effect, that no other job does, and that the key of every
+    acknowledged job is still known: else its repetition would be another job.
 
     Read from the final ops `letters` (rows of a key, how it ended, and how often it failed) and
-    `effects`. Anomalies: `effect-of-dead`, `not-dead`, `tried-too-often`, `dead-for-nothing`.
-    `unknown`: not read, or no such job was acknowledged.
+    `effects`. Anomalies: `effect-of-dead`, `not-dead`, `tried-too-often`, `dead-for-nothing`,
+    `forgotten`. `unknown`: not read, or no such job was acknowledged.
     """
     return DeadLetters(attempts)

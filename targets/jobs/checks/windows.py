@@ -59,7 +59,8 @@ class CronWindows:
                 whose = ", ".join(f"{row[2]} (epoch {row[3]})" for row in runs if row[1] == window)
                 found.add("doubled", f"Window {window} of {job} was run by {whose}")
         ran = {int(row[1]) for row in runs}
-        first, last = min(ran), int((now_s - self.late_s) // self.every_s)
+        # Windows are caught up in their order: one before another that was run will not be run.
+        first, last = min(ran), max(max(ran), int((now_s - self.late_s) // self.every_s))
         for window in range(first, last + 1):
             if window not in ran:
                 found.add("missed", f"Window {window} of {job} was never run")
@@ -69,7 +70,7 @@ class CronWindows:
                 found.add("early", f"{worker} ran window {window} of {job} before it began")
             elif after_s > self.late_s:
                 found.add("late", f"{worker} ran window {window} of {job} {after_s:.2f} s late")
-        return max(last, max(ran)) - first + 1
+        return last - first + 1
 
 
 def cron_windows(*, every: Duration, late: Duration, leaders: int = 1) -> CronWindows:
@@ -77,10 +78,10 @@ def cron_windows(*, every: Duration, late: Duration, leaders: int = 1) -> CronWi
 
     Read from the final op `runs`: the time by the database's clock, and of each run its job, its
     window (the n-th begins n × `every` after the epoch of Unix), the worker, the epoch of the
-    worker's lease and the time. A run may come up to `late` after its window began: windows that
-    passed without a leader are caught up. `harness.check.cron` tells windows by time alone, and so
-    could not know which window a run that late was meant for; and its events are lines of a log,
-    which a kill can keep from being written.
+    worker's lease and the time. A run may come up to `late` after its window began, but not after
+    those of later windows: windows that passed without a leader are caught up in their order.
+    `harness.check.cron` tells windows by time alone, and so could not know which window a run that
+    late was meant for; and its events are lines of a log, which a kill can keep from being written.
 
     Anomalies: `doubled`, `missed`, `early`, `late`. `unknown`: fewer than three windows, or fewer
     than `leaders` epochs that ran any: then nobody took over.

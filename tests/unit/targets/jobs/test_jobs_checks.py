@@ -151,6 +151,12 @@ def test_a_window_that_nobody_ran_is_missed() -> None:
     says(runs((10, 10.1, 1), (12, 12.1, 2), (13, 13.1, 2), now_s=13.5), "invalid", "missed")
 
 
+def test_one_before_another_that_was_run_is_missed_however_late_it_may_be() -> None:
+    check = cron_windows(every=seconds(1), late=seconds(30), leaders=2)
+    rows = [["rollup", window, "worker-1", window, window + 0.1] for window in (10, 12, 13)]
+    says(check(run([final("runs", [13.5, rows])])), "invalid", "missed")
+
+
 def test_so_are_those_at_the_end_when_they_should_have_been_run() -> None:
     says(runs((10, 10.1, 1), (11, 11.1, 2), (12, 12.1, 2), now_s=14.9), "valid")
     says(runs((10, 10.1, 1), (11, 11.1, 2), (12, 12.1, 2), now_s=15.1), "invalid", "missed")
@@ -212,6 +218,7 @@ def test_doomed_jobs_and_no_others_are_dead_in_the_end() -> None:
     says(letters([done, ["d1", "dead", 5]]), "invalid", "tried-too-often")
     says(letters([["j1", "dead", 4], dead]), "invalid", "dead-for-nothing")
     says(letters([done, dead], [effect("d1", 1, 2)]), "invalid", "effect-of-dead")
+    says(letters([dead]), "invalid", "forgotten")
 
 
 def test_what_was_taken_over_ended() -> None:

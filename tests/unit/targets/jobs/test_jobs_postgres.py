@@ -113,6 +113,27 @@ def test_a_server_that_ends_by_itself_ends_the_program(tmp_path: Path) -> None:
     assert "the server ended by itself, status 7" in errors
 
 
+def test_the_process_id_of_a_server_that_was_killed_is_forgotten(tmp_path: Path) -> None:
+    """It may be that of a zombie, or of anybody by now."""
+    process = start(tmp_path)
+    wait_for(tmp_path / "up")
+    (tmp_path / DATA / "postmaster.pid").write_text("1\n")
+    process.kill()  # the server lives on, and holds the pipe open
+    process.wait(TIMEOUT_S)
+    assert process.stderr is not None
+    process.stderr.close()
+    again = start_again(tmp_path)
+    _out, errors = again.communicate(timeout=TIMEOUT_S)
+    assert again.returncode == 1
+    assert "another server runs on" in errors
+    assert (tmp_path / DATA / "postmaster.pid").exists()
+    (tmp_path / "end").touch()  # now it does not
+    deadline = time.monotonic() + TIMEOUT_S
+    while (tmp_path / DATA / "postmaster.pid").exists():
+        assert time.monotonic() < deadline
+        start_again(tmp_path).communicate(timeout=TIMEOUT_S)
+
+
 def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
     process = start(tmp_path, program="no-such-postgres")
     _out, errors = process.communicate(timeout=TIMEOUT_S)
@@ -123,7 +144,11 @@ def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
 def start(home: Path, program: str | None = None) -> subprocess.Popen[str]:
     link = programs(home)
     (home / "postgres.json").write_text(settings().to_json())
-    command = [sys.executable, "-P", postgres.__file__, program or str(link), "postgres.json"]
+    return start_again(home, program or str(link))
+
+
+def start_again(home: Path, program: str = "./postgres") -> subprocess.Popen[str]:
+    command = [sys.executable, "-P", postgres.__file__, program, "postgres.json"]
     return subprocess.Popen(command, cwd=home, stderr=subprocess.PIPE, text=True)
 
 

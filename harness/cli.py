@@ -344,11 +344,15 @@ def mutants(arguments: argparse.Namespace) -> int:
     from harness.seeds import fresh_session_seed
 
     target = target_named(arguments.target)
-    experiments = mutants.collect(target.name, [str(path) for path in arguments.experiments])
+    paths = [str(path) for path in arguments.experiments]
+    experiments = mutants.collect(target.name, paths, quick=arguments.quick)
     if arguments.list:
         print(mutants.listing(target, experiments))
         return DONE
     named = arguments.mutant or list(target.mutants)
+    if arguments.quick and not arguments.mutant:
+        caught = mutants.checks_by_mutant(experiments)
+        named = [name for name in named if name in caught]
     if unknown := [name for name in named if name not in target.mutants]:
         raise UsageError(
             f"{target.name} has no mutant {unknown[0]!r}.",
@@ -580,6 +584,11 @@ def _parser() -> argparse.ArgumentParser:
         "--only-expected",
         action="store_true",
         help="only the experiments that say they catch a mutant, not the whole matrix",
+    )
+    command.add_argument(
+        "--quick",
+        action="store_true",
+        help="only the quick experiments, and the mutants that they must catch",
     )
     command.add_argument("--seeds", metavar="K", type=int, default=1, help="seeds for each (1)")
     command.add_argument(

@@ -82,8 +82,9 @@ class Collected:
     """What ids are relative to: pytest's rootdir."""
 
 
-def collect(target: str, paths: Sequence[str]) -> list[Collected]:
-    """The declared experiments on the target of that name in the test files `paths`.
+def collect(target: str, paths: Sequence[str], *, quick: bool = False) -> list[Collected]:
+    """The declared experiments on the target of that name in the test files `paths`; `quick`: only
+    those that are marked so.
 
     Raises `UsageError` if they cannot be collected or there are none.
     """
@@ -91,6 +92,7 @@ def collect(target: str, paths: Sequence[str]) -> list[Collected]:
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
         options = ["--collect-only", "-q", "-p", "no:cacheprovider", *IMPORTED]
+        options += ["-m", "quick"] if quick else []
         code = pytest.main([*options, *paths], [collector])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         raise UsageError(
@@ -102,7 +104,8 @@ def collect(target: str, paths: Sequence[str]) -> list[Collected]:
     found = [one for one in collector.found if one.experiment.target.name == target]
     if not found:
         raise UsageError(
-            f"There are no experiments on {target} in {', '.join(paths)}.",
+            f"There are no {'quick ' if quick else ''}experiments on {target} in "
+            f"{', '.join(paths)}.",
             do="Name the files or folders that hold them with --experiments.",
         )
     return found

@@ -23,7 +23,7 @@ FINAL = tuple(
 RECENT = 24
 """How many numbers back a key is repeated."""
 
-ACCOUNTS = 12
+ACCOUNTS = 8
 """So few that several clients often mean the same one."""
 
 DOOMED = 99
@@ -71,6 +71,9 @@ def jobs_workload(
                     yield Request(look, account, (SEEN,) if look == "found" else ())
                 else:
                     yield Request(change, account, (f"r{client}-{number}",))
+                    if change == "delete":
+                        # The answer tells the name: by it the account must not be found any more.
+                        yield Request("found", account, (SEEN,))
             elif again < replays and (earlier := number - back) > 0:
                 key = _key(whose, earlier)
                 yield Request("state", key) if share < 0.3 else _job(key, work_ms, queues)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +20,9 @@ from targets.chat.app.settings import (
     Settings,
 )
 from targets.redis.part import REDIS
+from targets.services import LIB, asked, json_event, python_path, well
 
 APP = Path(__file__).with_name("app")
-LIB = Path(__file__).parents[1] / "lib"
 HEALTH_REQUEST = b"GET /health HTTP/1.1\r\nHost: chat\r\nConnection: close\r\n\r\n"
 READY_REQUEST = b"GET /ready HTTP/1.1\r\nHost: chat\r\nConnection: close\r\n\r\n"
 PING = b"PING\r\n"
@@ -110,8 +107,7 @@ class Chat(Target):
     def environment(self, node: Node) -> Mapping[str, str]:
         if node.image is not None:
             return {}  # the image says where its Python code is
-        paths = [str(APP.parent), str(LIB), os.environ.get("PYTHONPATH", "")]
-        return {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+        return python_path(APP.parent, LIB)
 
     def files(self, node: Node, peers: Sequence[Node]) -> Mapping[str, str]:
         if node.name == REDIS_HOST:
@@ -137,29 +133,14 @@ class Chat(Target):
 
     async def ready(self, node: Node) -> bool:
         if node.name == REDIS_HOST:
-            return await _first_line(node.address, REDIS_PORT, PING) == b"+PONG\r\n"
-        return b" 200 " in await _first_line(node.address, HTTP_PORT, READY_REQUEST)
+            return await asked(node.address, REDIS_PORT, PING) == b"+PONG\r\n"
+        return well(await asked(node.address, HTTP_PORT, READY_REQUEST))
 
     def event(self, line: str) -> tuple[float, str, Mapping[str, Any]] | None:
-        try:
-            said = json.loads(line)
-            name = said.pop("event")
-            at = float(said.pop("at"))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return None  # a stack trace, or a line that a kill cut short
-        return (at, name, said) if name in EVENTS else None
+        return json_event(line, EVENTS)
 
     def _set(self, attribute: str, value: object) -> None:
         object.__setattr__(self, attribute, value)
 
 
 _REDIS_IMAGE = Image(IMAGES / "redis-sentinel", packages=("redis-server",))
-
-
-async def _first_line(address: str, port: int, request: bytes) -> bytes:
-    reader, writer = await asyncio.open_connection(address, port)
-    try:
-        writer.write(request)
-        return await reader.readline()
-    finally:
-        writer.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,9 @@ from targets.cluster.app.settings import (
     MESH_PORT,
     Settings,
 )
+from targets.services import LIB, asked, json_event, python_path, well
 
 APP = Path(__file__).with_name("app")
-LIB = APP.parents[1] / "lib"
 
 HEALTH_REQUEST = b"GET /health HTTP/1.1\r\nHost: cluster\r\nConnection: close\r\n\r\n"
 READY_REQUEST = b"GET /ready HTTP/1.1\r\nHost: cluster\r\nConnection: close\r\n\r\n"
@@ -32,8 +31,6 @@ EVENTS = frozenset(
     {"worker-started", "worker-stopped", "conflict", "resolved", "leader", "missed", "node-started"}
 )
 """What of the logs is kept as events of the run."""
-
-ASK_S = 0.5
 
 _SETTINGS = "settings.json"
 
@@ -88,8 +85,7 @@ class Cluster(Target):
     def environment(self, node: Node) -> Mapping[str, str]:
         if node.image is not None:
             return {}  # the image says where its Python code is
-        paths = [str(APP.parent), str(LIB), os.environ.get("PYTHONPATH", "")]
-        return {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+        return python_path(APP.parent, LIB)
 
     def files(self, node: Node, peers: Sequence[Node]) -> Mapping[str, str]:
         settings = Settings(
@@ -105,7 +101,7 @@ class Cluster(Target):
 
     async def ready(self, node: Node) -> bool:
         """A node is ready when it sees all members alive and knows a leader of the limiter."""
-        return b" 200 " in (await _ask(node.address, READY_REQUEST)).partition(b"\r\n")[0]
+        return well(await asked(node.address, HTTP_PORT, READY_REQUEST))
 
     async def holders(self, role: str, nodes: Sequence[Node]) -> Sequence[str]:
         """Who leads: by its own account, the one of the greatest term if there are two."""
@@ -114,31 +110,14 @@ class Cluster(Target):
         return (max(leading)[1],) if leading else ()
 
     def event(self, line: str) -> tuple[float, str, Mapping[str, Any]] | None:
-        try:
-            said = json.loads(line)
-            name = said.pop("event")
-            at = float(said.pop("at"))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return None  # a stack trace, or a line that a kill cut short
-        return (at, name, said) if name in EVENTS else None
+        return json_event(line, EVENTS)
 
 
 async def _leads(node: Node) -> int:
     """The term in which the node leads; 0 if it does not, or does not answer."""
     try:
-        async with asyncio.timeout(ASK_S):
-            answer = await _ask(node.address, MEMBERS_REQUEST)
+        answer = await asked(node.address, HTTP_PORT, MEMBERS_REQUEST, whole=True)
         told = json.loads(answer.partition(b"\r\n\r\n")[2])
-    except (OSError, ValueError, TimeoutError):
+    except (OSError, ValueError):
         return 0
     return int(told["term"]) if told["leading"] else 0
-
-
-async def _ask(address: str, request: bytes) -> bytes:
-    """All that the node answers."""
-    reader, writer = await asyncio.open_connection(address, HTTP_PORT)
-    try:
-        writer.write(request)
-        return await reader.read()
-    finally:
-        writer.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from targets.jobs.app.settings import (
     Settings,
 )
 from targets.jobs.part import POSTGRES
+from targets.services import asked, json_event, python_path, well
 
 APP = Path(__file__).with_name("app")
 GATE = "gate"
@@ -65,7 +65,6 @@ EVENTS = frozenset(
 _SQL = {"sql": POSTGRES_PORT}
 _SETTINGS = "settings.json"
 _POSTGRES = "postgres.json"
-_ASK_TIMEOUT_S = 1.0
 
 
 def request(path: str) -> bytes:
@@ -197,8 +196,7 @@ class Jobs(Target):
     def environment(self, node: Node) -> Mapping[str, str]:
         if node.image is not None or node.name == POSTGRES_HOST:
             return {}  # the image says where its Python code is
-        paths = [str(APP.parent), os.environ.get("PYTHONPATH", "")]
-        return {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+        return python_path(APP.parent)
 
     def files(self, node: Node, peers: Sequence[Node]) -> Mapping[str, str]:
         if node.name == POSTGRES_HOST:
@@ -270,19 +268,18 @@ class Jobs(Target):
 
     async def ready(self, node: Node) -> bool:
         if node.name == POSTGRES_HOST:
-            answer = await _answer(node.address, POSTGRES_PORT, self.probes["sql"])
+            answer = await asked(node.address, POSTGRES_PORT, self.probes["sql"])
             return answer.startswith(_ASKS_FOR_PASSWORD)
         (port,) = node.ports.values()
         never = node.name == self.web_names[1] and self.green == "never-ready"
-        answer = await _get(node.address, port, "/health" if never else "/ready")
-        return b" 200 " in answer.partition(b"\r\n")[0]
+        return well(await asked(node.address, port, request("/health" if never else "/ready")))
 
     async def holders(self, role: str, nodes: Sequence[Node]) -> Sequence[str]:
         """The leader is who believes to be: one that was cut off may do so until its lease is over.
         The busiest worker is the one in the middle of the most jobs, nobody while all are idle."""
-        asked = [node for node in nodes if node.name in self.worker_names]
-        answers = await asyncio.gather(*map(_said, asked))
-        said = {node.name: one for node, one in zip(asked, answers, strict=True)}
+        workers = [node for node in nodes if node.name in self.worker_names]
+        answers = await asyncio.gather(*map(_said, workers))
+        said = {node.name: one for node, one in zip(workers, answers, strict=True)}
         if role == LEADER:
             return [name for name, one in said.items() if one.get("leader")]
         running = {name: len(one.get("running", ())) for name, one in said.items()}
@@ -290,34 +287,13 @@ class Jobs(Target):
         return [busiest] if busiest is not None and running[busiest] else []
 
     def event(self, line: str) -> tuple[float, str, Mapping[str, Any]] | None:
-        try:
-            said = json.loads(line)
-            name = said.pop("event")
-            at = float(said.pop("at"))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return None  # PostgreSQL's own log, or a line that a kill cut short
-        return (at, name, said) if name in EVENTS else None
+        return json_event(line, EVENTS)
 
 
 async def _said(node: Node) -> Mapping[str, Any]:
     """What a worker says of itself; nothing if it does not answer."""
     try:
-        answer = await _get(node.address, WORKER_PORT, "/role")
+        answer = await asked(node.address, WORKER_PORT, request("/role"), whole=True)
         return dict(json.loads(answer.partition(b"\r\n\r\n")[2]))
     except (OSError, ValueError, TypeError):
         return {}
-
-
-async def _get(host: str, port: int, path: str) -> bytes:
-    return await _answer(host, port, request(path), whole=True)
-
-
-async def _answer(host: str, port: int, asked: bytes, *, whole: bool = False) -> bytes:
-    """What is answered to `asked`: the first bytes, or all until the end. Raises `OSError`."""
-    async with asyncio.timeout(_ASK_TIMEOUT_S):
-        reader, writer = await asyncio.open_connection(host, port)
-        try:
-            writer.write(asked)
-            return await reader.read(-1 if whole else 1024)
-        finally:
-            writer.close()

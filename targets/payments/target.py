@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +11,7 @@ from harness import Image, Node, Target
 from harness.errors import UsageError
 from targets import IMAGES
 from targets.payments.app.settings import DEPENDENCY_PORTS, MEMBER_PORT, Settings
+from targets.services import asked, json_event, python_path, well
 
 APP = Path(__file__).with_name("app")
 MOST_WORKERS = 16
@@ -95,8 +93,7 @@ class Payments(Target):
         metrics = {"PROMETHEUS_MULTIPROC_DIR": str(node.home / _METRICS)}
         if node.image is not None:
             return metrics  # the image says where its Python code is
-        paths = [str(APP.parent), os.environ.get("PYTHONPATH", "")]
-        return {"PYTHONPATH": os.pathsep.join(path for path in paths if path), **metrics}
+        return {**python_path(APP.parent), **metrics}
 
     def files(self, node: Node, peers: Sequence[Node]) -> Mapping[str, str]:
         settings = Settings(
@@ -112,18 +109,7 @@ class Payments(Target):
     async def ready(self, node: Node) -> bool:
         (port,) = node.ports.values()
         member = node.name not in DEPENDENCY_PORTS
-        reader, writer = await asyncio.open_connection(node.address, port)
-        try:
-            writer.write(READY_REQUEST if member else HEALTH_REQUEST)
-            return b" 200 " in await reader.readline()
-        finally:
-            writer.close()
+        return well(await asked(node.address, port, READY_REQUEST if member else HEALTH_REQUEST))
 
     def event(self, line: str) -> tuple[float, str, Mapping[str, Any]] | None:
-        try:
-            said = json.loads(line)
-            name = said.pop("event")
-            at = float(said.pop("at"))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return None  # a stack trace, or a line that a kill cut short
-        return (at, name, said) if name in EVENTS else None
+        return json_event(line, EVENTS)
